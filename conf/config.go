@@ -1,0 +1,222 @@
+// Package conf turns the text of a configuration file into checked, plain data.
+//
+// It owns the file's format, its defaults and every check that needs only the file. It opens no socket, reads no certificate and
+// knows no other package of edge; whoever checks later (a missing file, an address in use) reports with the Pos of the value.
+package conf
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config is a whole configuration. Nothing in it is "maybe valid": Load returns it only when every check passed.
+// It is read-only after Load and safe for concurrent use.
+type Config struct {
+	File         string // absolute
+	StateDir     string // absolute
+	StateDirPos  Pos    // of state_dir; of the file where it is not given
+	Listeners    []*Listener
+	Certificates []*Certificate
+	Vhosts       []*Vhost
+	Upstreams    []*Upstream // the named ones, and one for each URL that stands where an upstream may
+	Login        *Login      // nil: no login anywhere
+	Drain        Drain
+	Upgrade      Upgrade
+	Log          Log
+	Warnings     []*Error // what is allowed, but seldom meant
+}
+
+// Protocol is what a listener speaks.
+type Protocol string
+
+// The protocols of a listener.
+const (
+	HTTP  Protocol = "http"
+	HTTPS Protocol = "https"
+	TCP   Protocol = "tcp" // bytes relayed
+	TLS   Protocol = "tls" // TLS ended here, bytes relayed
+)
+
+// TLS says whether connections of this protocol begin with a TLS handshake.
+func (p Protocol) TLS() bool { return p == HTTPS || p == TLS }
+
+// HTTP says whether requests are read from connections of this protocol.
+func (p Protocol) HTTP() bool { return p == HTTP || p == HTTPS }
+
+// Listener is a [[listener]].
+type Listener struct {
+	Pos            Pos
+	Name           string
+	Addresses      []Address // at least one
+	Protocol       Protocol
+	Timeouts       ListenerTimeouts
+	MaxConnections int       // open at once, over all its addresses; 0: no limit
+	MaxHeader      int64     // bytes of a request's head
+	RedirectTo     *Listener // every request gets 308 to this https listener; nil: vhosts answer
+	Proxy          *Upstream // tcp and tls: where the bytes go; else nil
+}
+
+// Address is where a listener listens.
+type Address struct {
+	Pos     Pos
+	Network string // "tcp" or "unix"
+	Address string // "127.0.0.1:8443", "[::1]:8443", ":443" (every address); an absolute path, or "@name" (abstract)
+}
+
+// ListenerTimeouts bound how long a client may take. None is zero.
+type ListenerTimeouts struct {
+	Header time.Duration // for TLS, and for the whole head of a request
+	Body   time.Duration // without any progress while a request's body is read
+	Write  time.Duration // without any progress while a response is written
+	Idle   time.Duration // between two requests; for tunnels: without a byte either way
+}
+
+// Certificate is a [[certificate]].
+type Certificate struct {
+	Pos    Pos
+	Hosts  []Host // what it is for; empty (files only): the names that the certificate itself holds
+	Issuer string // "files" or "dev"
+	Cert   File   // files: the chain, PEM
+	Key    File   // files: its key, PEM
+	Dir    string // dev: absolute folder of the authority and its leaf
+}
+
+// File is a path from the configuration, made absolute.
+type File struct {
+	Pos  Pos
+	Path string
+}
+
+// Host is a host pattern: lower-case ASCII without a last dot; "*.example.org" stands for any one label before
+// example.org; or an IP address in its canonical form, without brackets.
+type Host struct {
+	Pos  Pos
+	Name string
+}
+
+// Vhost is a [[vhost]].
+type Vhost struct {
+	Pos       Pos
+	ID        string // its first host: what sessions and hand-over codes are bound to
+	Hosts     []Host
+	Listeners []*Listener // http and https only; at least one
+	Headers   []Header    // set on every response; an empty value removes the field
+	Routes    []*Route    // at least one: the vhost's own action is the route "/"
+}
+
+// Header is a response field to set, or, with an empty value, to remove. Name is in lower case.
+type Header struct {
+	Pos         Pos
+	Name, Value string
+}
+
+// Route is a path of a vhost and the one action that answers there: exactly one of the last five is set.
+type Route struct {
+	Pos     Pos
+	Path    string // "/assets/" is a subtree, "/ping" that path alone
+	Access  Access
+	MaxBody int64 // bytes of a request's body; 0: no limit
+
+	Proxy    *Upstream
+	Files    *Files
+	Redirect *Redirect
+	Respond  *Respond
+	Echo     bool
+}
+
+// Access says who may pass. The zero value lets nobody pass: Load always sets it.
+type Access struct {
+	Pos    Pos
+	Public bool     // everybody, without login
+	Login  bool     // anyone with an account
+	Users  []string // these
+	Groups []string // members of these
+}
+
+// NeedsLogin says whether a request must carry a session to pass.
+func (a Access) NeedsLogin() bool { return !a.Public }
+
+// Files is the action "files".
+type Files struct {
+	Root     File   // an existing folder is not checked here
+	Fallback string // below Root, starts with "/": served with 200 where nothing is found; "": 404
+}
+
+// Redirect is the action "redirect".
+type Redirect struct {
+	// To is an absolute http(s) URL or a path. With no path of its own ("https://www.example.org") it gets the request's path and query.
+	To     string
+	Status int // 301, 302, 303, 307 or 308 (the default)
+}
+
+// Respond is the action "respond": a fixed answer, text/plain unless the vhost's headers say otherwise.
+type Respond struct {
+	Status int // 200 to 599
+	Body   string
+}
+
+// Upstream is an [[upstream]], or what a URL in its place means.
+type Upstream struct {
+	Pos      Pos
+	Name     string // the URL itself where it has no name
+	Targets  []Target
+	Timeouts UpstreamTimeouts
+	// HostTarget: the target's own host goes upstream in place of the client's ("host = target").
+	HostTarget    bool
+	CA            File   // https: who may sign the target's certificate; empty Path: the system's authorities
+	TLSServerName string // https: the name that the certificate must hold; "": the target's host
+}
+
+// Target is one server of an upstream.
+type Target struct {
+	Pos    Pos
+	Scheme string // http, https, h2c, tcp or unix (HTTP over a unix socket)
+	// Address is host:port with the port always given, or a unix socket's absolute path.
+	Address string
+}
+
+// UpstreamTimeouts bound what edge waits for. None is zero.
+type UpstreamTimeouts struct {
+	Connect  time.Duration
+	Response time.Duration // from the request's end to the answer's head
+	Idle     time.Duration // an unused connection is closed after this
+}
+
+// Registration says who may make an account.
+type Registration string
+
+// The kinds of registration.
+const (
+	Closed Registration = "closed"
+	Open   Registration = "open"
+)
+
+// Login is [login].
+type Login struct {
+	Pos          Pos
+	Host         string // where the pages live
+	Registration Registration
+	Idle         time.Duration // a session unused for this long ends
+	Lifetime     time.Duration // and so does any session of this age
+}
+
+// Drain is [drain].
+type Drain struct {
+	Spread time.Duration // over which a drain tells its connections
+	Stop   time.Duration // TERM: how long requests may take
+	Hard   time.Duration // after a change: cut what is left; 0: never
+}
+
+// Upgrade is [upgrade].
+type Upgrade struct {
+	Ready          time.Duration // the new process must be ready within
+	Probation      time.Duration // and serve for this long before there is no way back
+	MaxGenerations int
+}
+
+// Log is [log].
+type Log struct {
+	Pos    Pos
+	Access string // an absolute path, "stdout" or "off"
+	Level  slog.Level
+}

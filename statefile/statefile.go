@@ -1,0 +1,67 @@
+// Package statefile keeps the small files that two generations of edge share: written whole or not at all, under a lock, readable
+// by their owner only.
+package statefile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Dir makes the folder if it is missing, 0700, and refuses one that another user owns or that anyone else can write: what lies in it
+// decides who may log in. A folder of ours that others may only read is narrowed to 0700.
+func Dir(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	switch mode := st.Mode & 0o777; {
+	case int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("%s belongs to user id %d, not to %d who runs edge: chown it, or name another folder", path, st.Uid, os.Geteuid())
+	case mode&0o022 != 0:
+		return fmt.Errorf("%s can be written by others (mode %#o): chmod 700 it, and look at what is in it first", path, mode)
+	case mode != 0o700:
+		return os.Chmod(path, 0o700)
+	}
+	return nil
+}
+
+// Write replaces the file at path by data in one step: a reader sees the old content or the new, never a part. Mode 0600.
+func Write(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// Lock waits for the one lock that goes by the file at path, made if missing, and returns what releases it. It holds between
+// processes, and ends with the process. Hold it for moments only.
+func Lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
+	}
+	return func() { f.Close() }, nil
+}

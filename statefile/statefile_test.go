@@ -1,0 +1,95 @@
+package statefile
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+func TestDir(t *testing.T) {
+	fresh := filepath.Join(t.TempDir(), "a", "state")
+	if err := Dir(fresh); err != nil {
+		t.Fatal(err)
+	}
+	wide := t.TempDir()
+	os.Chmod(wide, 0o755)
+	if err := Dir(wide); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{fresh, wide} {
+		if fi, _ := os.Stat(dir); fi.Mode().Perm() != 0o700 {
+			t.Errorf("%s has mode %v, want 0700", dir, fi.Mode())
+		}
+	}
+	os.Chmod(wide, 0o770)
+	if err := Dir(wide); err == nil || !strings.Contains(err.Error(), "written by others") {
+		t.Errorf("a folder that the group can write: %v", err)
+	}
+	if os.Geteuid() == 0 {
+		os.Chmod(wide, 0o700)
+		os.Chown(wide, 12345, -1)
+		if err := Dir(wide); err == nil || !strings.Contains(err.Error(), "belongs to user id 12345") {
+			t.Errorf("a folder of another user: %v", err)
+		}
+	}
+}
+
+// A reader beside many writers sees one of the contents, whole.
+func TestWriteIsAtomic(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	a, b := bytes.Repeat([]byte("a"), 1<<16), bytes.Repeat([]byte("b"), 1<<16)
+	if err := Write(path, a); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := range 50 {
+			if err := Write(path, [][]byte{a, b}[i%2]); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for range 200 {
+		if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, a) && !bytes.Equal(got, b) {
+			t.Fatalf("read %d bytes, %v", len(got), err)
+		}
+	}
+	wg.Wait()
+	if fi, _ := os.Stat(path); fi.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, want 0600", fi.Mode())
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".f.*")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestLockExcludes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	var wg sync.WaitGroup
+	var inside, turns atomic.Int32
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				unlock, err := Lock(path)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if n := inside.Add(1); n != 1 {
+					t.Errorf("%d inside at once", n)
+				}
+				turns.Add(1)
+				inside.Add(-1)
+				unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if n := turns.Load(); n != 400 {
+		t.Errorf("%d turns, want 400", n)
+	}
+}
