@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -64,4 +66,55 @@ func Lock(path string) (unlock func(), err error) {
 		return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
 	}
 	return func() { f.Close() }, nil
+}
+
+// Hold marks this process as alive in the folder dir, which it makes, until the process ends, however it ends.
+func Hold(dir string) error {
+	if err := Dir(dir); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(os.Getpid())), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return &fs.PathError{Op: "lock", Path: f.Name(), Err: err}
+	}
+	holds = append(holds, f)
+	return nil
+}
+
+// holds keeps the files of Hold from being closed.
+var holds []*os.File
+
+// Holders gives the ids of the processes that are marked alive in dir, in increasing order. It removes the marks of dead ones.
+func Holders(dir string) (pids []int, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		if held(path) {
+			pids = append(pids, pid)
+		} else if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(pids)
+	return pids, nil
+}
+
+func held(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK
 }

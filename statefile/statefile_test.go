@@ -93,3 +93,19 @@ func TestLockExcludes(t *testing.T) {
 		t.Errorf("%d turns, want 400", n)
 	}
 }
+
+func TestHolders(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "generations")
+	if err := Hold(dir); err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(filepath.Join(dir, "99999999"), nil, 0o600) // of a process that is no more
+	for range 2 {
+		if pids, err := Holders(dir); err != nil || len(pids) != 1 || pids[0] != os.Getpid() {
+			t.Fatalf("alive are %v, %v; want %d alone", pids, err, os.Getpid())
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "99999999")); err == nil {
+		t.Error("a dead process's mark is still there")
+	}
+}

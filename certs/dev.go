@@ -1,0 +1,89 @@
+package certs
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"edge/certs/devcert"
+	"edge/conf"
+)
+
+// addDev adds a development certificate. Specs that share a folder share its leaf, which holds hosts: what all of them need.
+func (l *loader) addDev(spec *conf.Certificate, hosts []string) {
+	if !l.permitted(spec) {
+		return
+	}
+	files, done := l.dev[spec.Dir]
+	if !done {
+		var err error
+		if files, err = devcert.Ensure(spec.Dir, hosts, l.now); err != nil {
+			l.fail(spec.Pos, "%v", err)
+			return
+		}
+		l.dev[spec.Dir] = files
+		l.store.trust = append(l.store.trust, trust(files)...)
+		l.store.renewAt = earlier(l.store.renewAt, files.RenewAt)
+		l.add(&files.Certificate, hosts)
+	}
+}
+
+// permitted reports every host of the spec that no development certificate may hold.
+func (l *loader) permitted(spec *conf.Certificate) bool {
+	ok := true
+	for _, host := range spec.Hosts {
+		if err := devcert.Permitted(host.Name); err != nil {
+			l.fail(host.Pos, "%v", err)
+			ok = false
+		}
+	}
+	return ok
+}
+
+// devHosts gives the names that the leaf in dir must hold: the hosts of the specs of that folder and, one by one, the names served that
+// they cover. "*.localhost" alone is not enough: OpenSSL (curl), GnuTLS, NSS (Firefox) and Chromium refuse a wildcard for all of a
+// top-level domain, and X.509 has none for names two levels below.
+func devHosts(specs []*conf.Certificate, dir string, served []string) []string {
+	var hosts []string
+	for _, spec := range specs {
+		if spec.Issuer == "dev" && spec.Dir == dir {
+			hosts = append(hosts, hostNames(spec.Hosts)...)
+		}
+	}
+	own := slices.Clip(hosts)
+	for _, name := range served {
+		if covers(own, name) {
+			hosts = append(hosts, name)
+		}
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
+// covers says whether name, which may be a wildcard itself, is below a wildcard among the hosts, however deep.
+func covers(hosts []string, name string) bool {
+	return slices.ContainsFunc(hosts, func(host string) bool {
+		parent, wildcard := strings.CutPrefix(host, "*")
+		return wildcard && strings.HasSuffix(name, parent)
+	})
+}
+
+func trust(files devcert.Files) []string {
+	made := ""
+	if files.Made {
+		made = ", made now"
+	}
+	return []string{
+		fmt.Sprintf("development CA%s: %s; for curl: --cacert %[2]s; for browsers: import it under Authorities", made, files.CA),
+		fmt.Sprintf("for all of Debian: cp %s /usr/local/share/ca-certificates/edge-dev.crt && update-ca-certificates", files.CA),
+	}
+}
+
+// earlier gives the earlier of two times, where zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}

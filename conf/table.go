@@ -1,0 +1,109 @@
+package conf
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// table reads the keys of one TOML table. The keys that were asked for are the keys that exist: done reports all others.
+type table struct {
+	l      *loader
+	name   string // as messages call it: "[[listener]]"; "": the top of the file
+	values map[string]any
+	places *place
+	known  []string
+}
+
+func newTable(l *loader, name string, values map[string]any, places *place) *table {
+	return &table{l: l, name: name, values: values, places: places}
+}
+
+func (t *table) pos() Pos { return t.places.value }
+
+// get asks for a key. A value that is not given reads as its default.
+func (t *table) get(key string) value {
+	t.known = append(t.known, key)
+	return value{l: t.l, key: key, raw: t.values[key], place: t.places.of(key)}
+}
+
+// need asks for a key that must be there.
+func (t *table) need(key string) value {
+	v := t.get(key)
+	if !v.given() {
+		t.l.mistake(t.pos(), "%s needs %q", t.name, key)
+	}
+	return v
+}
+
+// refuse reports keys that exist, but not here.
+func (t *table) refuse(why string, keys ...string) {
+	for _, key := range keys {
+		if v := t.get(key); v.given() {
+			v.mistakeAtKey("%q %s", key, why)
+		}
+	}
+}
+
+// notBuilt ends the message about what the design has, and edge not yet.
+const notBuilt = "is not built yet"
+
+// keys gives the table's keys in the order of the file.
+func (t *table) keys() []string {
+	var keys []string
+	for key := range t.values {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b string) int {
+		return cmp.Or(t.places.of(a).key.compare(t.places.of(b).key), strings.Compare(a, b))
+	})
+	return keys
+}
+
+// done reports the keys that nobody asked for.
+func (t *table) done() {
+	in := ""
+	if t.name != "" {
+		in = " in " + t.name
+	}
+	for _, key := range t.keys() {
+		if !slices.Contains(t.known, key) {
+			t.l.mistake(t.places.of(key).key, "unknown key %q%s%s", key, in, didYouMean(key, t.known))
+		}
+	}
+}
+
+// didYouMean ends a message with the known word that is closest to the one given, if one is close.
+func didYouMean(word string, known []string) string {
+	best, least := "", 3
+	for _, k := range known {
+		if d := distance(strings.ToLower(word), k); d < least && d < len(k) {
+			best, least = k, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return `; did you mean "` + best + `"?`
+}
+
+// distance is how many bytes must be changed, added or removed to make b of a (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,87 @@
+package listeners
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Fact describes one socket to the process that inherits it. Nothing in it is secret.
+type Fact struct {
+	FD      int    `json:"fd"`
+	Name    string `json:"name"`
+	Network string `json:"network"`
+	Address string `json:"address"`         // bound to
+	Asked   string `json:"asked,omitempty"` // configured, where that reads otherwise (":443", port 0)
+}
+
+// HandOn gives the sockets' descriptors for a child process, in a stable order, and the facts that say what they are. The child gets the first
+// one as descriptor first. The caller closes the files.
+func (t *Table) HandOn(first int) (files []*os.File, facts []Fact, err error) {
+	for i, s := range t.sockets {
+		f, err := s.Dup()
+		if err != nil {
+			for _, f := range files {
+				f.Close()
+			}
+			return nil, nil, err
+		}
+		fact := Fact{FD: first + i, Name: s.spec.Name, Network: s.spec.Network, Address: s.Addr().String()}
+		if s.spec.Address != fact.Address {
+			fact.Asked = s.spec.Address
+		}
+		files, facts = append(files, f), append(facts, fact)
+	}
+	return files, facts, nil
+}
+
+// Inherit adopts the sockets that the facts describe, after a look at each: what is not a listening socket bound where the fact says is
+// refused, and then none is adopted.
+func Inherit(facts []byte) (*Table, error) {
+	var list []Fact
+	if err := json.Unmarshal(facts, &list); err != nil {
+		return nil, fmt.Errorf("the list of inherited sockets: %w", err)
+	}
+	for _, f := range list {
+		unix.CloseOnExec(f.FD) // they come without; no program that we may start is to keep a port open
+	}
+	t := &Table{}
+	for _, f := range list {
+		s, err := adopt(f)
+		if err != nil {
+			for _, s := range t.sockets {
+				s.ln.Close()
+			}
+			return nil, fmt.Errorf("inherited descriptor %d, said to be listener %q on %s %s: %w", f.FD, f.Name, f.Network, f.Address, err)
+		}
+		t.sockets = append(t.sockets, s)
+	}
+	return t, nil
+}
+
+func adopt(fact Fact) (*Socket, error) {
+	if v, err := unix.GetsockoptInt(fact.FD, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil {
+		return nil, err
+	} else if v != 1 {
+		return nil, errors.New("the socket does not listen")
+	}
+	f := os.NewFile(uintptr(fact.FD), fact.Name)
+	ln, err := net.FileListener(f) // of a descriptor of its own
+	f.Close()
+	if err != nil {
+		return nil, err
+	}
+	if a := ln.Addr(); a.Network() != fact.Network || a.String() != fact.Address {
+		ln.Close()
+		return nil, fmt.Errorf("it is bound to %s %s", a.Network(), a)
+	}
+	spec := Spec{Name: fact.Name, Network: fact.Network, Address: fact.Address}
+	if fact.Asked != "" {
+		spec.Address = fact.Asked
+	}
+	return newSocket(spec, ln), nil
+}

@@ -1,0 +1,163 @@
+// Package listeners keeps the listening sockets: it binds, adopts, duplicates and closes them, and accepts connections from them.
+//
+// A socket is kept by what it is bound to; its name is a label. A configuration is drafted first, when everything that can fail does, and
+// then committed. What the connections are for, and why a socket is to be closed, is not known here.
+package listeners
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"edge/conf"
+)
+
+// Spec is a socket as a configuration wants it.
+type Spec struct {
+	Pos              conf.Pos
+	Name             string // of the listener that it belongs to; several sockets may share it
+	Network, Address string // as in conf.Address
+}
+
+// key is the identity of a socket.
+func (s Spec) key() string { return s.Network + " " + s.Address }
+
+// Table is the sockets in use, in the order of the configuration. One goroutine owns it.
+type Table struct{ sockets []*Socket }
+
+// Sockets gives the sockets in use, in a stable order: that in which they are handed on.
+func (t *Table) Sockets() []*Socket { return t.sockets }
+
+// Draft is a table that is not in force yet.
+type Draft struct {
+	table *Table
+	next  []*Socket
+	names []string
+	fresh []*Socket
+}
+
+// Draft finds or binds a socket for each spec. It lists every mistake; then nothing is bound.
+func (t *Table) Draft(specs []Spec) (*Draft, []*conf.Error) {
+	d := &Draft{table: t}
+	var mistakes []*conf.Error
+	for _, spec := range specs {
+		s := t.find(spec.key())
+		if s == nil {
+			var err error
+			if s, err = bind(spec); err != nil {
+				mistakes = append(mistakes, spec.Pos.Errorf("listener %q: %v", spec.Name, err))
+				continue
+			}
+			d.fresh = append(d.fresh, s)
+		}
+		d.next, d.names = append(d.next, s), append(d.names, spec.Name)
+	}
+	if mistakes != nil {
+		d.Discard()
+		return nil, mistakes
+	}
+	return d, nil
+}
+
+func (t *Table) find(key string) *Socket {
+	for _, s := range t.sockets {
+		if s.spec.key() == key {
+			return s
+		}
+	}
+	return nil
+}
+
+// Sockets gives each socket of the draft and the name of the listener that it is for.
+func (d *Draft) Sockets() iter.Seq2[*Socket, string] {
+	return func(yield func(*Socket, string) bool) {
+		for i, s := range d.next {
+			if !yield(s, d.names[i]) {
+				return
+			}
+		}
+	}
+}
+
+// Discard closes what the draft bound. A draft ends with Discard or Commit.
+func (d *Draft) Discard() {
+	for _, s := range d.fresh {
+		s.ln.Close()
+		s.Unlink()
+	}
+}
+
+// Commit puts the draft in force and gives the sockets that it added and those that it has no use for; both are the caller's to start and
+// to close.
+func (d *Draft) Commit() (added, gone []*Socket) {
+	for i, s := range d.next {
+		s.spec.Name = d.names[i]
+	}
+	gone = slices.DeleteFunc(slices.Clone(d.table.sockets), func(s *Socket) bool { return slices.Contains(d.next, s) })
+	d.table.sockets = d.next
+	return d.fresh, gone
+}
+
+// bind makes a new socket.
+func bind(spec Spec) (*Socket, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // plain TCP is what is handed on, spliced and measured
+	if path := unixPath(spec); path != "" {
+		if err := removeStale(path); err != nil {
+			return nil, err
+		}
+	}
+	ln, err := lc.Listen(context.Background(), spec.Network, spec.Address)
+	if err != nil {
+		return nil, explain(err)
+	}
+	return newSocket(spec, ln), nil
+}
+
+// explain turns the commonest reasons into what to do.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return fmt.Errorf("%w (another program listens there: stop it, or choose another address)", err)
+	case errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%w (ports below 1024 need the capability CAP_NET_BIND_SERVICE)", err)
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		return fmt.Errorf("%w (this machine has no such address)", err)
+	}
+	return err
+}
+
+// unixPath gives the file of a unix socket that has one.
+func unixPath(spec Spec) string {
+	if spec.Network == "unix" && spec.Address[0] != '@' {
+		return spec.Address
+	}
+	return ""
+}
+
+// removeStale removes a socket file that nobody listens on. It spares any other file, and a socket in use.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("%s is there and is no socket: remove it, or choose another path", path)
+	}
+	if c, err := net.Dial("unix", path); err == nil {
+		c.Close()
+		return fmt.Errorf("another program listens on %s: stop it, or choose another path", path)
+	} else if !errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("%s is there, and it cannot be told whether it is in use: %w", path, err)
+	}
+	return os.Remove(path)
+}

@@ -1,0 +1,133 @@
+// Command edge is the front door for all the web apps of a person or a team. See README.md.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"edge/conf"
+	"edge/edge"
+	"edge/edge/serve"
+	"edge/reload/upgrade"
+)
+
+// fault is what the tests break on purpose.
+var fault serve.Fault
+
+// exitCut is the exit status of a stop that had to cut connections.
+const exitCut = 3
+
+// errCut is a stop that had to.
+type errCut int64
+
+func (n errCut) Error() string { return fmt.Sprintf("%d connections were cut", int64(n)) }
+
+func main() {
+	// First of all: a signal that comes between exec and here would end the process.
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT)
+
+	err := command(signals).Execute()
+	var cut errCut
+	switch {
+	case errors.As(err, &cut):
+		fmt.Fprintln(os.Stderr, "edge:", err)
+		os.Exit(exitCut)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, indent(err))
+		os.Exit(1)
+	}
+}
+
+// indent gives mistakes, which say where they are, as they are, and any other error with the program's name.
+func indent(err error) string {
+	var mistakes conf.Errors
+	var mistake *conf.Error
+	if errors.As(err, &mistakes) || errors.As(err, &mistake) {
+		return err.Error()
+	}
+	return "edge: " + err.Error()
+}
+
+// command is the command line.
+func command(signals <-chan os.Signal) *cobra.Command {
+	var file string
+	root := &cobra.Command{
+		Use:   "edge",
+		Short: "The front door for all your web apps",
+		Long: "edge serves many web apps behind one door: TLS, virtual hosts, reverse proxy, files, one login.\n" +
+			"Signals: HUP reloads the configuration, USR2 replaces the program, USR1 reopens the logs, TERM stops.",
+		Args:          cobra.NoArgs,
+		SilenceErrors: true, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), file, signals) },
+	}
+	root.PersistentFlags().StringVarP(&file, "config", "c", "/etc/edge/edge.toml", "the configuration file")
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(
+		&cobra.Command{
+			Use: "check", Short: "Say whether a configuration is valid", Args: cobra.NoArgs,
+			Long: "check exits with 0 and a summary, or with 1 and every mistake.",
+			RunE: func(cmd *cobra.Command, _ []string) error { return check(cmd, file) },
+		},
+		&cobra.Command{
+			Use: "version", Short: "Say which program this is", Args: cobra.NoArgs,
+			Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "edge", version()) },
+		},
+		userCommand(&file),
+	)
+	return root
+}
+
+// run serves.
+func run(ctx context.Context, file string, signals <-chan os.Signal) error {
+	program, err := upgrade.ThisProgram()
+	if err != nil {
+		return err
+	}
+	level := new(slog.LevelVar)
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	cut, err := edge.Run(ctx, edge.Options{File: file, Program: program, Signals: signals, Log: log, Level: level, Fault: fault})
+	if err == nil && cut > 0 {
+		return errCut(cut)
+	}
+	return err
+}
+
+func check(cmd *cobra.Command, file string) error {
+	cfg, err := conf.Load(file)
+	if err != nil {
+		return err
+	}
+	if err := edge.Check(cfg); err != nil {
+		return err
+	}
+	for _, w := range cfg.Warnings {
+		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d listeners, %d vhosts, %d certificates, %d upstreams\n",
+		file, len(cfg.Listeners), len(cfg.Vhosts), len(cfg.Certificates), len(cfg.Upstreams))
+	return nil
+}
+
+// version is the module's version, or the revision that it was built from.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "(unknown)"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v += " " + s.Value
+		}
+	}
+	return v + " " + info.GoVersion
+}

@@ -1,0 +1,210 @@
+// Package reload is change without loss: the value in force, and the signals that change it, one at a time.
+//
+// What the value is and what is served by it is not known here.
+package reload
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Live is the value in force. Readers load it once for each piece of work, and finish on what they loaded.
+type Live[T any] struct{ p atomic.Pointer[T] }
+
+// Load gives the value in force; nil before the first Swap.
+func (l *Live[T]) Load() *T { return l.p.Load() }
+
+// Swap puts a value in force and gives the one it replaced.
+func (l *Live[T]) Swap(v *T) (replaced *T) { return l.p.Swap(v) }
+
+// Actions are what the signals ask for. Each runs alone, on a goroutine of its own, but for Reopen and Stop, which need not wait.
+type Actions struct {
+	// TakeOver, if not nil, comes first: it returns when the process that this one was started by has handed over, or has not.
+	TakeOver func(context.Context) error
+	// Reload puts what is on disk in force; on an error nothing has changed.
+	Reload func(context.Context) error
+	// Upgrade hands everything to a new process. Without an error the new one has taken over; else nothing has changed.
+	Upgrade func(context.Context) error
+	// PassOn tells the new process of a reload that was asked for during the upgrade.
+	PassOn func()
+	// Drain waits until nothing is left of what was being served when the new process took over, or until ctx ends.
+	Drain func(context.Context)
+	// Stop ends the service and says how much of it was cut. When ctx ends, it cuts what is left.
+	Stop func(context.Context) (cut int64)
+	// Reopen opens the logs anew.
+	Reopen func() error
+	// Due says when a reload is due without a signal; the zero time: never. It is asked after each reload.
+	Due func() time.Time
+	Log *slog.Logger
+}
+
+// Run obeys the signals until a stop, or a drain after an upgrade, has ended; so does ctx's end, like TERM. It says how much was cut.
+//
+// HUP reloads, USR2 upgrades, USR1 reopens the logs, TERM and INT stop, a second one at once. Reloads coalesce, and wait for an upgrade's end; a
+// second upgrade is refused.
+func Run(ctx context.Context, signals <-chan os.Signal, a Actions) (cut int64) {
+	s := &supervisor{Actions: a, done: make(chan outcome)}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	defer s.cancel()
+	if a.TakeOver != nil {
+		s.start(takeOver, a.TakeOver)
+	}
+	return s.run(ctx, signals)
+}
+
+// job is what runs now.
+type job string
+
+const (
+	idle     job = ""
+	takeOver job = "take-over"
+	reload   job = "reload"
+	upgrade  job = "upgrade"
+	drain    job = "drain"
+	stop     job = "stop"
+)
+
+type outcome struct {
+	err error
+	cut int64
+}
+
+// supervisor is the state of Run, which one goroutine owns.
+type supervisor struct {
+	Actions
+	ctx           context.Context // of the job that runs
+	cancel        context.CancelFunc
+	running       job
+	done          chan outcome
+	wantReload    bool
+	wantStop      bool
+	reloadStarted time.Time
+}
+
+func (s *supervisor) run(ctx context.Context, signals <-chan os.Signal) (cut int64) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	ended := ctx.Done()
+	for {
+		s.next()
+		s.wind(timer)
+		select {
+		case sig := <-signals:
+			s.signal(sig)
+		case <-ended:
+			ended = nil
+			s.stop()
+		case <-timer.C:
+			s.wantReload = true
+		case o := <-s.done:
+			if s.finished(o) {
+				return o.cut
+			}
+		}
+	}
+}
+
+// wind sets the timer to the moment when a reload is due.
+func (s *supervisor) wind(timer *time.Timer) {
+	due := s.Due()
+	if due.IsZero() {
+		timer.Stop()
+		return
+	}
+	// A reload that fails leaves the moment in the past: no more than one a minute.
+	timer.Reset(max(time.Until(due), time.Until(s.reloadStarted.Add(time.Minute))))
+}
+
+func (s *supervisor) signal(sig os.Signal) {
+	switch sig {
+	case syscall.SIGHUP:
+		if s.running == drain {
+			s.Log.Warn("reload ignored: a new process has taken over, send HUP to it")
+			return
+		}
+		s.wantReload = true
+	case syscall.SIGUSR2:
+		if s.running != idle {
+			s.Log.Warn("upgrade refused", "because", "in progress: "+string(s.running))
+			return
+		}
+		s.start(upgrade, s.Upgrade)
+	case syscall.SIGUSR1:
+		if err := s.Reopen(); err != nil {
+			s.Log.Error("logs not reopened", "error", err)
+			return
+		}
+		s.Log.Info("logs reopened")
+	case syscall.SIGTERM, syscall.SIGINT:
+		s.stop()
+	}
+}
+
+// stop is TERM: what runs is taken back; a stop that runs cuts.
+func (s *supervisor) stop() {
+	s.wantStop = true
+	if s.running != idle {
+		s.cancel()
+	}
+}
+
+// next starts what is wanted, if nothing runs.
+func (s *supervisor) next() {
+	if s.running != idle {
+		return
+	}
+	switch {
+	case s.wantStop:
+		s.cancel()
+		s.ctx, s.cancel = context.WithCancel(context.Background())
+		s.running = stop
+		go s.runStop()
+	case s.wantReload:
+		s.wantReload = false
+		s.reloadStarted = time.Now()
+		s.start(reload, s.Reload)
+	}
+}
+
+// start runs a job.
+func (s *supervisor) start(j job, f func(context.Context) error) {
+	s.running = j
+	go func() { s.done <- outcome{err: f(s.ctx)} }()
+}
+
+func (s *supervisor) runStop() { s.done <- outcome{cut: s.Stop(s.ctx)} }
+
+// finished takes note of a job's end, and says whether it was the last.
+func (s *supervisor) finished(o outcome) (end bool) {
+	was := s.running
+	s.running = idle
+	switch was {
+	case stop:
+		return true
+	case drain:
+		return !s.wantStop // a drain that TERM ended early goes on as a stop
+	case upgrade:
+		if o.err != nil {
+			s.Log.Error("upgrade failed: this process goes on as before", "error", o.err)
+			return false
+		}
+		if s.wantReload {
+			s.PassOn()
+		}
+		s.start(drain, func(ctx context.Context) error { s.Drain(ctx); return nil })
+	case takeOver:
+		if o.err != nil {
+			s.Log.Error("take-over failed", "error", o.err)
+			s.wantStop = true
+		}
+	case reload:
+		if o.err != nil {
+			s.Log.Error("reload refused: nothing has changed", "error", o.err)
+		}
+	}
+	return false
+}

@@ -1,0 +1,117 @@
+package upgrade
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Parent is the process that started this one to be replaced by it.
+type Parent struct {
+	Generation int // ours
+	c          conversation
+	received   chan event
+}
+
+type event struct {
+	message
+	err error
+}
+
+// Inherited says whether this process was started by Start, and gives the description of the files that came with it. It takes the variable out of
+// the environment: no program that this one starts is to believe it.
+func Inherited() (p *Parent, facts []byte, err error) {
+	text, ok := os.LookupEnv(Variable)
+	if !ok {
+		return nil, nil, nil
+	}
+	os.Unsetenv(Variable)
+	var list []json.RawMessage
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", Variable, err)
+	}
+	fd := firstFD + len(list)
+	if t, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || t != unix.SOCK_SEQPACKET {
+		return nil, nil, fmt.Errorf("%s is set, but descriptor %d is no conversation: unset it", Variable, fd)
+	}
+	unix.CloseOnExec(fd)
+	c, err := open(fd)
+	if err != nil {
+		return nil, nil, err
+	}
+	p = &Parent{c: c, received: make(chan event, 4)}
+	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	m, err := c.receive()
+	if err != nil {
+		return nil, nil, fmt.Errorf("waiting for HELLO: %w", err)
+	}
+	if m.Kind != hello || m.Oldest > version {
+		return nil, nil, p.Fail(fmt.Errorf("the running process speaks version %d to %d of the conversation, this program %d", m.Oldest, m.Version, version))
+	}
+	c.SetReadDeadline(time.Time{})
+	p.Generation = m.Generation
+	go p.listen()
+	return p, []byte(text), nil
+}
+
+// listen passes on what the parent says.
+func (p *Parent) listen() {
+	for {
+		m, err := p.c.receive()
+		p.received <- event{m, err}
+		if err != nil || m.Kind == commit || m.Kind == abort {
+			p.c.Close()
+			return
+		}
+	}
+}
+
+// Fail tells the parent why this process cannot take over, and gives the reason back.
+func (p *Parent) Fail(reason error) error {
+	return errors.Join(reason, p.c.send(message{Kind: fail, Reason: reason.Error()}))
+}
+
+// Ready tells the parent that nothing can fail any more, and waits for its GO.
+func (p *Parent) Ready(ctx context.Context) error {
+	if err := p.c.send(message{Kind: ready}); err != nil {
+		return err
+	}
+	return p.wait(ctx, goOn)
+}
+
+// Serving tells the parent that this process accepts, and waits for COMMIT. A parent that has died by now cannot take anything back: that is a COMMIT.
+func (p *Parent) Serving(ctx context.Context) error {
+	if err := p.c.send(message{Kind: serving}); err != nil {
+		return nil
+	}
+	if err := p.wait(ctx, commit); !errors.Is(err, errEnded) {
+		return err
+	}
+	return nil
+}
+
+// wait waits for one kind of message.
+func (p *Parent) wait(ctx context.Context, want kind) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case e := <-p.received:
+		switch {
+		case errors.Is(e.err, io.EOF):
+			return errEnded
+		case e.err != nil:
+			return e.err
+		case e.Kind == abort:
+			return fmt.Errorf("the running process takes it back: %s", e.Reason)
+		case e.Kind != want:
+			return fmt.Errorf("the running process says %s in place of %s", e.Kind, want)
+		}
+		return nil
+	}
+}

@@ -1,0 +1,187 @@
+package upgrade
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// firstFD is the descriptor of the first file.
+const firstFD = 3
+
+// Program is how to start this program again, as it was found when it started: a file put in its place, or a link that leads elsewhere by
+// then, is what starts.
+type Program struct {
+	Path string
+	Args []string // without the name
+	Dir  string
+	Env  []string
+}
+
+// ThisProgram says how this process was started. Call it before the working directory or the environment change.
+func ThisProgram() (Program, error) {
+	path, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		return Program{}, err
+	}
+	if path, err = filepath.Abs(path); err != nil { // links are left as they are
+		return Program{}, err
+	}
+	dir, err := os.Getwd()
+	return Program{Path: path, Args: os.Args[1:], Dir: dir, Env: cleanEnv(os.Environ())}, err
+}
+
+// cleanEnv leaves out what is meant for one process only.
+func cleanEnv(env []string) []string {
+	return slices.DeleteFunc(env, func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return name == Variable || name == "LISTEN_PID" || name == "LISTEN_FDS" || name == "LISTEN_FDNAMES" || name == "WATCHDOG_PID"
+	})
+}
+
+// Child is a process that is to take this one's place.
+type Child struct {
+	cmd      *exec.Cmd
+	c        conversation
+	received chan event
+	exited   chan struct{}
+	exit     error // once exited is closed
+}
+
+// Start starts the program, with the files as descriptors 3 and up, described by facts. The caller still owns the files.
+func Start(p Program, generation int, files []*os.File, facts []byte) (*Child, error) {
+	ours, theirs, err := pair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	cmd := exec.Command(p.Path, p.Args...)
+	cmd.Dir, cmd.Env = p.Dir, append(slices.Clip(p.Env), Variable+"="+string(facts))
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.ExtraFiles = append(slices.Clip(files), theirs)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for the process that it started
+	if err := cmd.Start(); err != nil {
+		ours.Close()
+		return nil, err
+	}
+	c := &Child{cmd: cmd, c: ours, received: make(chan event, 4), exited: make(chan struct{})}
+	go c.reap()
+	go c.listen()
+	if err := ours.send(message{Kind: hello, Oldest: oldest, Generation: generation}); err != nil {
+		return nil, errors.Join(err, c.Kill(err, 0))
+	}
+	return c, nil
+}
+
+func (c *Child) reap() {
+	c.exit = c.cmd.Wait()
+	close(c.exited)
+}
+
+// listen passes on what the child says.
+func (c *Child) listen() {
+	for {
+		m, err := c.c.receive()
+		c.received <- event{m, err}
+		if err != nil {
+			close(c.received)
+			return
+		}
+	}
+}
+
+// PID is the child's process id.
+func (c *Child) PID() int { return c.cmd.Process.Pid }
+
+// Ready waits until the child is ready.
+func (c *Child) Ready(ctx context.Context) error { return c.wait(ctx, ready) }
+
+// Go tells the child to accept, and waits until it does. Accept no more before it.
+func (c *Child) Go(ctx context.Context) error {
+	if err := c.c.send(message{Kind: goOn}); err != nil {
+		return c.ended(err)
+	}
+	return c.wait(ctx, serving)
+}
+
+// Probation waits for d, during which the child must live.
+func (c *Child) Probation(ctx context.Context, d time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, d, errPassed)
+	defer cancel()
+	if err := c.wait(ctx, ""); !errors.Is(err, errPassed) {
+		return err
+	}
+	return nil
+}
+
+var errPassed = errors.New("probation passed")
+
+// Commit makes the child the one that serves: there is no way back.
+func (c *Child) Commit() error {
+	if err := c.c.send(message{Kind: commit}); err != nil {
+		return c.ended(err)
+	}
+	return nil
+}
+
+// wait waits for one kind of message, and takes anything else for a failure.
+func (c *Child) wait(ctx context.Context, want kind) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case e := <-c.received:
+		switch {
+		case e.err != nil:
+			return c.ended(e.err)
+		case e.Kind == fail:
+			return fmt.Errorf("the new process refuses: %s", e.Reason)
+		case e.Kind != want:
+			return fmt.Errorf("the new process says %q out of turn", e.Kind)
+		}
+		return nil
+	}
+}
+
+// ended says how a child ended whose conversation broke off.
+func (c *Child) ended(err error) error {
+	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+		return err
+	}
+	select {
+	case <-c.exited:
+		return fmt.Errorf("the new process has ended: %w", exitError(c.exit))
+	case <-time.After(time.Second):
+		return errors.New("the new process has closed the conversation")
+	}
+}
+
+func exitError(err error) error {
+	if err == nil {
+		return errors.New("exit status 0")
+	}
+	return err
+}
+
+// Kill takes everything back: the child is told why, may end what it serves within grace, and is killed if it has not.
+func (c *Child) Kill(reason error, grace time.Duration) error {
+	c.c.send(message{Kind: abort, Reason: reason.Error()})
+	defer c.c.Close()
+	wait := time.NewTimer(grace)
+	defer wait.Stop()
+	select {
+	case <-c.exited:
+		return nil
+	case <-wait.C:
+	}
+	err := c.cmd.Process.Kill()
+	<-c.exited
+	return err
+}

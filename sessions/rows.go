@@ -1,0 +1,124 @@
+package sessions
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// record is what data of a session's row holds.
+type record struct {
+	Secret []byte         `json:"secret"` // SHA-256 of the cookie's
+	User   string         `json:"user"`
+	Epoch  int64          `json:"epoch"`            // the user's when the password was given
+	Vhost  string         `json:"vhost"`            // whose cookie it is; "": the login itself
+	Login  int64          `json:"login"`            // when the password was given
+	Seen   int64          `json:"seen"`             // about when it was last used
+	Values map[string]any `json:"values,omitempty"` // of the gorilla session
+}
+
+func (r *record) since() time.Time { return time.UnixMilli(r.Login) }
+
+// row is a session as it stands in the store.
+type row struct {
+	id, parent uuid.UUID
+	record
+}
+
+// findRow joins the login, so that a session whose login has ended is not found.
+const findRow = `SELECT s.parent, s.data FROM session s JOIN session p ON p.id = s.parent WHERE s.id = ? AND s.abs_exp > ?`
+
+// get finds a session by its id; nil where there is none. It does not wait for writers.
+func (db *DB) get(id uuid.UUID) (*row, error) {
+	found := &row{id: id}
+	var parent, data sql.RawBytes
+	// No context: with one that can end the driver starts a goroutine for every query, and this one reads a page or two.
+	rows, err := db.find.Query(id[:], db.millis())
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	if !rows.Next() {
+		return nil, rows.Err()
+	}
+	if err := rows.Scan(&parent, &data); err != nil {
+		return nil, err
+	}
+	copy(found.parent[:], parent)
+	if err := json.Unmarshal(data, &found.record); err != nil {
+		return nil, fmt.Errorf("session %s: %w", id, err)
+	}
+	return found, nil
+}
+
+// errEnded says that what a new session depends on has ended while it was made.
+var errEnded = errors.New("the login has ended")
+
+// insert is how a session comes into being.
+type insert struct {
+	row      *row
+	expires  int64     // for a login; a session below one ends with it
+	ticket   []byte    // hash of the code that it comes from; nil for a login
+	replaces uuid.UUID // the session that the browser had before, and all below it, end; zero: none
+}
+
+// create writes a new session, or answers errEnded. Its conditions are part of the statement: between a look and a write a logout or the
+// code's second use could slip in.
+func (db *DB) create(ctx context.Context, in insert) error {
+	data, err := json.Marshal(in.row.record)
+	if err != nil {
+		return err
+	}
+	r := in.row
+	return db.file.Write(ctx, func(tx *sql.Tx) error {
+		if in.replaces != uuid.Nil {
+			if _, err := tx.Exec("DELETE FROM session WHERE id = ?1 OR parent = ?1", in.replaces[:]); err != nil {
+				return err
+			}
+		}
+		var res sql.Result
+		if in.ticket == nil {
+			res, err = tx.Exec("INSERT INTO session(id, parent, user, abs_exp, data) VALUES(?, ?, ?, ?, ?)",
+				r.id[:], r.parent[:], r.User, in.expires, string(data))
+		} else {
+			res, err = tx.Exec(`INSERT INTO session(id, parent, user, abs_exp, data)
+				SELECT ?, p.id, ?, p.abs_exp, ? FROM session p WHERE p.id = ? AND EXISTS(SELECT 1 FROM ticket WHERE h = ? AND child = ?)`,
+				r.id[:], r.User, string(data), r.parent[:], in.ticket, r.id[:])
+		}
+		return exactlyOne(res, err)
+	})
+}
+
+func exactlyOne(res sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 1 {
+		return err
+	}
+	return errEnded
+}
+
+// setValues replaces the values of a session that is still there.
+func (db *DB) setValues(ctx context.Context, id uuid.UUID, values map[string]any) error {
+	data, err := json.Marshal(values)
+	if err != nil {
+		return err
+	}
+	return db.file.Write(ctx, func(tx *sql.Tx) error {
+		return exactlyOne(tx.Exec("UPDATE session SET data = json_set(data, '$.values', json(?)) WHERE id = ?", string(data), id[:]))
+	})
+}
+
+// end ends a login and every session below it, for good.
+func (db *DB) end(ctx context.Context, login uuid.UUID) error {
+	return db.file.WriteDurable(ctx, func(tx *sql.Tx) error {
+		_, err := tx.Exec("DELETE FROM session WHERE parent = ?", login[:])
+		return err
+	})
+}

@@ -1,0 +1,21 @@
+package sessions
+
+import (
+	"edge/conf"
+)
+
+// Service is the login of one configuration: who is asking (Store), the pages of the login host, and the hand-over to virtual hosts.
+// It is safe for concurrent use, cheap to make and has nothing to close; the next configuration gets a new one over the same DB.
+type Service struct {
+	*Store
+	hosts Hosts
+	conf  *conf.Login
+}
+
+// New makes the login of a configuration. None of the arguments may be nil.
+func New(db *DB, users Users, login *conf.Login, hosts Hosts) *Service {
+	return &Service{Store: newStore(db, users, login), hosts: hosts, conf: login}
+}
+
+// loginURL is the login host's origin; port as splitAuthority returns it. All hosts are reached by the same port.
+func (s *Service) loginURL(port string) string { return httpsURL(s.conf.Host, port) }

@@ -1,0 +1,58 @@
+// Package sessions knows who is asking: it keeps logins, sets and reads their cookies, shows the login pages and hands a login over
+// from the login host to every virtual host.
+//
+// There are two kinds of session. A login is made where the password was given, on the login host; each virtual host then gets a session of
+// its own below that login, for its own cookie, by a code that works once (LOGIN.md §2). Ending the login ends them all.
+package sessions
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Identity is who asks, as known at this moment. It is read-only.
+type Identity struct {
+	User    string
+	Groups  []string
+	Session uuid.UUID // the login: the same on every virtual host that was reached through it. A public handle, not a secret
+	Since   time.Time // when the password was given
+}
+
+// User is what a Users store says about an account.
+type User struct {
+	Name   string // canonical
+	Groups []string
+	Epoch  int64 // changes when every session of the user must end; never used twice for one name
+}
+
+// Users are the accounts. It is safe for concurrent use. A disabled account is no account: ErrBadCredentials, ErrNoUser.
+type Users interface {
+	// Verify answers ErrBadCredentials after the same work for a wrong password, an unknown and a disabled user; ErrBusy when too
+	// many passwords are being checked.
+	Verify(ctx context.Context, name, password string) (User, error)
+	// Get is asked for every request of a session; its name is canonical. ErrNoUser; any other error means that nobody knows.
+	Get(ctx context.Context, name string) (User, error)
+	// Create makes an account: ErrTaken, ErrBadName, ErrBadPassword, ErrBusy.
+	Create(ctx context.Context, name, password string) (User, error)
+}
+
+// What a Users store says no with; each may be wrapped. The text is shown to the person who asked.
+var (
+	ErrBadCredentials = errors.New("the name or the password is wrong")
+	ErrNoUser         = errors.New("there is no such user")
+	ErrTaken          = errors.New("this name is taken")
+	ErrBadName        = errors.New("a name has 1 to 64 of these: a-z 0-9 . _ @ -")
+	ErrBadPassword    = errors.New("a password has 8 to 1024 bytes")
+	ErrBusy           = errors.New("too many people are logging in at this moment, please try again")
+)
+
+// Hosts is what the login must know of the running configuration. It is safe for concurrent use.
+type Hosts interface {
+	// Vhost says which virtual host serves this canonical name (no port), and whether anything on it needs a login.
+	Vhost(host string) (id string, ok bool)
+	// Allowed says whether any route of the virtual host lets who in.
+	Allowed(vhostID string, who *Identity) bool
+}
