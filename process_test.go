@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -43,7 +44,8 @@ type proc struct {
 	dir     string
 	program string
 	cmd     *exec.Cmd
-	exited  chan struct{}
+	exited  chan struct{} // closed when the first process has ended
+	ended   chan struct{} // closed when all have, and the log is read
 
 	mu    sync.Mutex
 	log   []string
@@ -70,7 +72,7 @@ func start(t *testing.T, program, config string) *proc {
 
 func startIn(t *testing.T, dir, program, config string) *proc {
 	t.Helper()
-	p := &proc{t: t, dir: dir, program: program, exited: make(chan struct{}), wake: make(chan struct{}, 1), addrs: map[string]string{}}
+	p := &proc{t: t, dir: dir, program: program, exited: make(chan struct{}), ended: make(chan struct{}), wake: make(chan struct{}, 1), addrs: map[string]string{}}
 	p.cmd = exec.Command(program, "-c", write(t, dir, config))
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -82,7 +84,7 @@ func startIn(t *testing.T, dir, program, config string) *proc {
 	}
 	w.Close()
 	var readers sync.WaitGroup
-	readers.Go(func() { p.read(r) })
+	readers.Go(func() { p.read(r); close(p.ended) })
 	go func() { p.cmd.Wait(); close(p.exited) }()
 	t.Cleanup(func() {
 		p.end()
@@ -138,6 +140,10 @@ func (p *proc) waitLogs(text string, n int) {
 	for p.count(text) < n {
 		select {
 		case <-p.wake:
+		case <-p.ended:
+			if p.count(text) < n {
+				p.t.Fatalf("every process has ended, and the log does not say %d times: %s", n, text)
+			}
 		case <-limit:
 			p.t.Fatalf("the log does not say %d times: %s", n, text)
 		}
@@ -179,7 +185,7 @@ func (p *proc) signal(sig syscall.Signal) {
 func (p *proc) alive() []int {
 	p.t.Helper()
 	pids, err := statefile.Holders(filepath.Join(p.dir, "state", "generations"))
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		p.t.Fatal(err)
 	}
 	return pids

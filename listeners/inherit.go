@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,6 +18,7 @@ type Fact struct {
 	Network string `json:"network"`
 	Address string `json:"address"`         // bound to
 	Asked   string `json:"asked,omitempty"` // configured, where that reads otherwise (":443", port 0)
+	File    string `json:"file,omitempty"`  // which file a unix socket's path is
 }
 
 // HandOn gives the sockets' descriptors for a child process, in a stable order, and the facts that say what they are. The child gets the first
@@ -30,7 +32,7 @@ func (t *Table) HandOn(first int) (files []*os.File, facts []Fact, err error) {
 			}
 			return nil, nil, err
 		}
-		fact := Fact{FD: first + i, Name: s.spec.Name, Network: s.spec.Network, Address: s.Addr().String()}
+		fact := Fact{FD: first + i, Name: s.spec.Name, Network: s.spec.Network, Address: s.Addr().String(), File: inode(s.file)}
 		if s.spec.Address != fact.Address {
 			fact.Asked = s.spec.Address
 		}
@@ -83,5 +85,18 @@ func adopt(fact Fact) (*Socket, error) {
 	if fact.Asked != "" {
 		spec.Address = fact.Asked
 	}
-	return newSocket(spec, ln), nil
+	s := newSocket(spec, ln)
+	if inode(s.file) != fact.File {
+		s.file = nil // another program's by now, and not ours to remove
+	}
+	return s, nil
+}
+
+// inode names a file by its device and number; nil has none.
+func inode(file os.FileInfo) string {
+	if file == nil {
+		return ""
+	}
+	st := file.Sys().(*syscall.Stat_t)
+	return fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }

@@ -1,6 +1,7 @@
 package listeners
 
-// Limit bounds how many connections are open at once, over all the sockets that share it. Those above it wait in the kernel.
+// Limit bounds how many connections are served at once, over all the sockets that share it. The first above it on each socket has been
+// accepted and waits; the others wait in the kernel.
 type Limit struct{ slots chan struct{} }
 
 // NewLimit gives a limit of n connections; nil, which never limits, for 0.
@@ -11,8 +12,8 @@ func NewLimit(n int) *Limit {
 	return &Limit{make(chan struct{}, n)}
 }
 
-// acquire waits for a place, or until stop closes, and gives what frees it.
-func (l *Limit) acquire(stop <-chan struct{}) (release func()) {
+// acquire waits for a place, or until stop closes, and gives what frees it; nil if the limit was changed meanwhile.
+func (l *Limit) acquire(stop, changed <-chan struct{}) (release func()) {
 	if l == nil {
 		return func() {}
 	}
@@ -21,5 +22,7 @@ func (l *Limit) acquire(stop <-chan struct{}) (release func()) {
 		return func() { <-l.slots }
 	case <-stop:
 		return func() {}
+	case <-changed:
+		return nil
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -88,8 +89,8 @@ func (d *Draft) Sockets() iter.Seq2[*Socket, string] {
 // Discard closes what the draft bound. A draft ends with Discard or Commit.
 func (d *Draft) Discard() {
 	for _, s := range d.fresh {
+		s.Unlink() // first: while the socket is open nobody else's file can have its inode
 		s.ln.Close()
-		s.Unlink()
 	}
 }
 
@@ -113,19 +114,23 @@ func bind(spec Spec) (*Socket, error) {
 			return nil, err
 		}
 	}
-	ln, err := lc.Listen(context.Background(), spec.Network, spec.Address)
+	network := spec.Network
+	if strings.HasPrefix(spec.Address, "0.0.0.0:") {
+		network = "tcp4" // to "tcp" it is every IPv6 address as well
+	}
+	ln, err := lc.Listen(context.Background(), network, spec.Address)
 	if err != nil {
-		return nil, explain(err)
+		return nil, explain(spec, err)
 	}
 	return newSocket(spec, ln), nil
 }
 
 // explain turns the commonest reasons into what to do.
-func explain(err error) error {
+func explain(spec Spec, err error) error {
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
 		return fmt.Errorf("%w (another program listens there: stop it, or choose another address)", err)
-	case errors.Is(err, unix.EACCES):
+	case errors.Is(err, unix.EACCES) && spec.Network == "tcp":
 		return fmt.Errorf("%w (ports below 1024 need the capability CAP_NET_BIND_SERVICE)", err)
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return fmt.Errorf("%w (this machine has no such address)", err)

@@ -22,10 +22,11 @@ type Socket struct {
 	stopping chan struct{} // closed while the loop is wanted parked
 	handle   func(c net.Conn, done func())
 	limit    atomic.Pointer[Limit]
+	limited  chan struct{} // the limit was changed
 }
 
 func newSocket(spec Spec, ln net.Listener) *Socket {
-	s := &Socket{spec: spec, ln: ln}
+	s := &Socket{spec: spec, ln: ln, limited: make(chan struct{}, 1)}
 	if path := unixPath(spec); path != "" {
 		ln.(*net.UnixListener).SetUnlinkOnClose(false) // whoever is handed the socket goes on under its path
 		s.file, _ = os.Lstat(path)
@@ -39,8 +40,22 @@ func (s *Socket) Name() string { return s.spec.Name }
 // Addr is where the socket is bound, a port 0 resolved.
 func (s *Socket) Addr() net.Addr { return s.ln.Addr() }
 
-// SetLimit bounds the connections that are open at once; nil: no bound.
-func (s *Socket) SetLimit(l *Limit) { s.limit.Store(l) }
+// SetLimit bounds the connections that are open at once; nil: no bound. It is safe at any time.
+func (s *Socket) SetLimit(l *Limit) {
+	s.limit.Store(l)
+	select {
+	case s.limited <- struct{}{}:
+	default:
+	}
+}
+
+// place waits until the limit allows one more connection, unless the loop is wanted parked.
+func (s *Socket) place() (release func()) {
+	for release == nil {
+		release = s.limit.Load().acquire(s.stopping, s.limited)
+	}
+	return release
+}
 
 // Serve accepts connections, each given to handle, which must not block for long, until Close. When the connection has ended, done is to
 // be called.
@@ -54,15 +69,11 @@ func (s *Socket) Serve(handle func(c net.Conn, done func())) {
 func (s *Socket) accept() {
 	var wait time.Duration
 	for {
-		release := s.limit.Load().acquire(s.stopping)
 		c, err := s.ln.Accept()
-		if err != nil {
-			release()
-		}
 		switch {
 		case err == nil:
 			wait = 0
-			s.handle(c, release)
+			s.handle(c, s.place()) // a place kept for a connection to come would be one that the limit's other sockets lack
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			s.parked <- struct{}{}
 			if !<-s.resume {
@@ -86,8 +97,8 @@ func (s *Socket) deadline(t time.Time) {
 
 // Pause stops accepting. When it returns, no connection is on its way from this socket to handle; new ones wait in the kernel.
 func (s *Socket) Pause() {
+	s.deadline(time.Unix(1, 0)) // first: of those above the limit only the one in hand is let in
 	close(s.stopping)
-	s.deadline(time.Unix(1, 0))
 	<-s.parked
 }
 

@@ -82,6 +82,7 @@ type supervisor struct {
 	done          chan outcome
 	wantReload    bool
 	wantStop      bool
+	wantCut       bool // a stop was asked for again before it could begin
 	reloadStarted time.Time
 }
 
@@ -108,11 +109,14 @@ func (s *supervisor) run(ctx context.Context, signals <-chan os.Signal) (cut int
 	}
 }
 
-// wind sets the timer to the moment when a reload is due.
+// wind sets the timer to the moment when a reload is due. While anything runs none is: a drain can last for days.
 func (s *supervisor) wind(timer *time.Timer) {
+	timer.Stop()
+	if s.running != idle {
+		return
+	}
 	due := s.Due()
 	if due.IsZero() {
-		timer.Stop()
 		return
 	}
 	// A reload that fails leaves the moment in the past: no more than one a minute.
@@ -144,9 +148,9 @@ func (s *supervisor) signal(sig os.Signal) {
 	}
 }
 
-// stop is TERM: what runs is taken back; a stop that runs cuts.
+// stop is TERM: what runs is taken back; a stop that runs cuts, and one that is still to begin will at once.
 func (s *supervisor) stop() {
-	s.wantStop = true
+	s.wantCut, s.wantStop = s.wantStop, true
 	if s.running != idle {
 		s.cancel()
 	}
@@ -161,6 +165,9 @@ func (s *supervisor) next() {
 	case s.wantStop:
 		s.cancel()
 		s.ctx, s.cancel = context.WithCancel(context.Background())
+		if s.wantCut {
+			s.cancel()
+		}
 		s.running = stop
 		go s.runStop()
 	case s.wantReload:

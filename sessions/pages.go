@@ -182,7 +182,9 @@ func (p *loginPages) refuse(w http.ResponseWriter, r *http.Request, page string,
 			return
 		}
 	}
-	p.down(w, err)
+	if r.Context().Err() == nil { // else the client has left while it waited
+		p.down(w, err)
+	}
 }
 
 // newLogin makes the browser's login, always under a new id: what its cookie named before ends.
@@ -199,21 +201,11 @@ func (p *loginPages) newLogin(w http.ResponseWriter, r *http.Request, user User)
 }
 
 func (p *loginPages) logOut(w http.ResponseWriter, r *http.Request) {
-	if err := p.endLogin(w, r, ssoCookie); err != nil {
+	if err := p.end(r, w, ssoCookie); err != nil {
 		p.down(w, err)
 		return
 	}
 	redirect(w, "/logged-out")
-}
-
-// endLogin is a logout: it ends the login of this cookie on every virtual host.
-func (s *Service) endLogin(w http.ResponseWriter, r *http.Request, cookie string) error {
-	session, err := s.New(r, cookie)
-	if err != nil {
-		return err
-	}
-	session.Options.MaxAge = -1
-	return s.Save(r, w, session)
 }
 
 // loggedOut is where a logout ends, also one of a virtual host, which cannot delete this host's cookie. It is a GET, so it does so only

@@ -115,9 +115,9 @@ func (db *DB) setValues(ctx context.Context, id uuid.UUID, values map[string]any
 	})
 }
 
-// end ends a login and every session below it, for good.
+// end ends a login and every session below it, for good; also when the one who asked has closed the tab meanwhile.
 func (db *DB) end(ctx context.Context, login uuid.UUID) error {
-	return db.file.WriteDurable(ctx, func(tx *sql.Tx) error {
+	return db.file.WriteDurable(context.WithoutCancel(ctx), func(tx *sql.Tx) error {
 		_, err := tx.Exec("DELETE FROM session WHERE parent = ?", login[:])
 		return err
 	})

@@ -2,7 +2,6 @@ package sessions
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"net/http/httptest"
 	"os"
@@ -45,12 +44,7 @@ func TestValues(t *testing.T) {
 	if again, _ := w.Get(r, ssoCookie); err != nil || session.IsNew || again != session {
 		t.Fatalf("%+v, %v", session, err)
 	}
-	if err := w.db.file.Write(context.Background(), func(tx *sql.Tx) error {
-		_, err := tx.Exec("UPDATE session SET data = json_set(data, '$.aal', 2)")
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
+	w.exec("UPDATE session SET data = json_set(data, '$.aal', 2)")
 	session.Values["theme"] = "dark"
 	if err := gorilla.Save(r, httptest.NewRecorder()); err != nil {
 		t.Fatal(err)

@@ -119,7 +119,7 @@ func (v *vhostPages) logoutForm(w http.ResponseWriter, r *http.Request) {
 }
 
 func (v *vhostPages) logOut(w http.ResponseWriter, r *http.Request) {
-	if err := v.endLogin(w, r, sessionCookie); err != nil {
+	if err := v.end(r, w, sessionCookie); err != nil {
 		v.down(w, err)
 		return
 	}

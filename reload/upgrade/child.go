@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -49,7 +48,7 @@ func Inherited() (p *Parent, facts []byte, err error) {
 	c.SetReadDeadline(time.Now().Add(5 * time.Second))
 	m, err := c.receive()
 	if err != nil {
-		return nil, nil, fmt.Errorf("waiting for HELLO: %w", err)
+		return nil, nil, p.Fail(fmt.Errorf("waiting for HELLO: %w", err))
 	}
 	if m.Kind != hello || m.Oldest > version {
 		return nil, nil, p.Fail(fmt.Errorf("the running process speaks version %d to %d of the conversation, this program %d", m.Oldest, m.Version, version))
@@ -78,22 +77,22 @@ func (p *Parent) Fail(reason error) error {
 }
 
 // Ready tells the parent that nothing can fail any more, and waits for its GO.
-func (p *Parent) Ready(ctx context.Context) error {
-	if err := p.c.send(message{Kind: ready}); err != nil {
-		return err
-	}
-	return p.wait(ctx, goOn)
-}
+func (p *Parent) Ready(ctx context.Context) error { return p.ask(ctx, ready, goOn) }
 
 // Serving tells the parent that this process accepts, and waits for COMMIT. A parent that has died by now cannot take anything back: that is a COMMIT.
 func (p *Parent) Serving(ctx context.Context) error {
-	if err := p.c.send(message{Kind: serving}); err != nil {
-		return nil
-	}
-	if err := p.wait(ctx, commit); !errors.Is(err, errEnded) {
+	if err := p.ask(ctx, serving, commit); !errors.Is(err, errEnded) {
 		return err
 	}
 	return nil
+}
+
+// ask says something and waits for the answer. If the conversation has ended by then, what was heard last tells how: it may be an ABORT.
+func (p *Parent) ask(ctx context.Context, say, want kind) error {
+	if err := p.c.send(message{Kind: say}); err != nil && !broken(err) {
+		return err
+	}
+	return p.wait(ctx, want)
 }
 
 // wait waits for one kind of message.
@@ -103,7 +102,7 @@ func (p *Parent) wait(ctx context.Context, want kind) error {
 		return context.Cause(ctx)
 	case e := <-p.received:
 		switch {
-		case errors.Is(e.err, io.EOF):
+		case broken(e.err):
 			return errEnded
 		case e.err != nil:
 			return e.err

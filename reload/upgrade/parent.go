@@ -76,6 +76,7 @@ func Start(p Program, generation int, files []*os.File, facts []byte) (*Child, e
 	go c.reap()
 	go c.listen()
 	if err := ours.send(message{Kind: hello, Oldest: oldest, Generation: generation}); err != nil {
+		err = c.ended(err)
 		return nil, errors.Join(err, c.Kill(err, 0))
 	}
 	return c, nil
@@ -86,13 +87,18 @@ func (c *Child) reap() {
 	close(c.exited)
 }
 
-// listen passes on what the child says.
+// listen passes on what the child says, until there is more of it than a child may ever say.
 func (c *Child) listen() {
+	defer close(c.received)
 	for {
 		m, err := c.c.receive()
-		c.received <- event{m, err}
+		select {
+		case c.received <- event{m, err}:
+		default:
+			return
+		}
 		if err != nil {
-			close(c.received)
+			c.c.Close()
 			return
 		}
 	}
@@ -106,10 +112,10 @@ func (c *Child) Ready(ctx context.Context) error { return c.wait(ctx, ready) }
 
 // Go tells the child to accept, and waits until it does. Accept no more before it.
 func (c *Child) Go(ctx context.Context) error {
-	if err := c.c.send(message{Kind: goOn}); err != nil {
+	if err := c.c.send(message{Kind: goOn}); err != nil && !broken(err) {
 		return c.ended(err)
 	}
-	return c.wait(ctx, serving)
+	return c.wait(ctx, serving) // which knows how a broken conversation ended
 }
 
 // Probation waits for d, during which the child must live.
@@ -137,8 +143,10 @@ func (c *Child) wait(ctx context.Context, want kind) error {
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case e := <-c.received:
+	case e, ok := <-c.received:
 		switch {
+		case !ok:
+			return c.ended(io.EOF)
 		case e.err != nil:
 			return c.ended(e.err)
 		case e.Kind == fail:
@@ -152,8 +160,8 @@ func (c *Child) wait(ctx context.Context, want kind) error {
 
 // ended says how a child ended whose conversation broke off.
 func (c *Child) ended(err error) error {
-	if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
-		return err
+	if !broken(err) {
+		return fmt.Errorf("the conversation with the new process: %w", err)
 	}
 	select {
 	case <-c.exited:
@@ -183,5 +191,8 @@ func (c *Child) Kill(reason error, grace time.Duration) error {
 	}
 	err := c.cmd.Process.Kill()
 	<-c.exited
+	if errors.Is(err, os.ErrProcessDone) {
+		return nil
+	}
 	return err
 }

@@ -56,8 +56,11 @@ type message struct {
 	Reason     string `json:"reason,omitempty"`
 }
 
-// maxMessage bounds a packet.
-const maxMessage = 64 << 10
+// maxMessage bounds a packet, and maxReason the reason in it, which JSON makes up to six times as long.
+const (
+	maxMessage = 64 << 10
+	maxReason  = 10 << 10
+)
 
 // conversation is one end of the socket pair.
 type conversation struct{ net.Conn }
@@ -86,6 +89,7 @@ func open(fd int) (conversation, error) {
 
 func (c conversation) send(m message) error {
 	m.Version = version
+	m.Reason = m.Reason[:min(len(m.Reason), maxReason)]
 	text, err := json.Marshal(m)
 	if err != nil {
 		return err
@@ -97,21 +101,35 @@ func (c conversation) send(m message) error {
 
 // receive waits for a packet. io.EOF: the other side has ended.
 func (c conversation) receive() (m message, err error) {
-	buf := make([]byte, maxMessage)
+	buf := make([]byte, maxMessage+1)
 	n, err := c.Read(buf)
+	if errors.Is(err, unix.ECONNRESET) { // it ended before it had read all that we said; what it said last comes after that
+		n, err = c.Read(buf)
+	}
 	if err != nil {
 		return m, err
 	}
 	if n == 0 { // how a packet socket says that its peer is gone
 		return m, io.EOF
 	}
+	if n > maxMessage {
+		return m, fmt.Errorf("a message of more than %d bytes", maxMessage)
+	}
 	if err := json.Unmarshal(buf[:n], &m); err != nil {
 		return m, fmt.Errorf("a message that is none: %w", err)
+	}
+	if m.Kind == "" {
+		return m, errors.New("a message of no kind")
 	}
 	if m.Version < oldest {
 		return m, fmt.Errorf("version %d of the conversation is not spoken any more", m.Version)
 	}
 	return m, nil
+}
+
+// broken says whether an error means that the conversation has ended.
+func broken(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, net.ErrClosed)
 }
 
 // errEnded is what the other side's silent end is.

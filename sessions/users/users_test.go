@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -224,8 +225,7 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// LOGIN.md §2h 38: an unknown user takes the same work as a known one. (Measured here without -race only in the benchmark; a test looks at
-// the work, not the time.)
+// LOGIN.md §2h 38: unknown and disabled users take the same way as known ones; BenchmarkVerify measures it.
 func TestUnknownUserTakesASlot(t *testing.T) {
 	s := open(t, t.TempDir())
 	if err := s.Add(ctx, "alice", "correct horse", nil); err != nil {
@@ -277,7 +277,7 @@ func TestDown(t *testing.T) {
 	}
 }
 
-// known and unknown users, at the default cost: the medians must be alike.
+// LOGIN.md §2h 38: known and unknown users at the default cost, in turns; their medians must be alike.
 func BenchmarkVerify(b *testing.B) {
 	s, err := Open(b.TempDir(), time.Now)
 	if err != nil {
@@ -287,11 +287,16 @@ func BenchmarkVerify(b *testing.B) {
 	if err := s.Add(ctx, "alice", "correct horse", nil); err != nil {
 		b.Fatal(err)
 	}
-	for _, name := range []string{"alice", "nobody"} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				s.Verify(ctx, name, "wrong")
-			}
-		})
+	names, took := []string{"alice", "nobody"}, [2][]time.Duration{}
+	for b.Loop() {
+		for i, name := range names {
+			start := time.Now()
+			s.Verify(ctx, name, "wrong")
+			took[i] = append(took[i], time.Since(start))
+		}
+	}
+	for i, name := range names {
+		slices.Sort(took[i])
+		b.ReportMetric(float64(took[i][len(took[i])/2].Microseconds()), "µs/"+name)
 	}
 }

@@ -1,0 +1,264 @@
+// Package edge is the server: it puts the rooms together, and is the only package that knows them all. A configuration is drafted, which is
+// where things fail, and then committed, which cannot.
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"edge/conf"
+	"edge/edge/serve"
+	"edge/listeners"
+	"edge/reload"
+	"edge/reload/upgrade"
+	"edge/sessions"
+	"edge/sessions/users"
+	"edge/statefile"
+)
+
+// Options are what a process is started with.
+type Options struct {
+	File    string // the configuration
+	Program upgrade.Program
+	Signals <-chan os.Signal // HUP, USR1, USR2, TERM, INT
+	Log     *slog.Logger
+	Level   *slog.LevelVar // of Log: set from the configuration
+	Fault   serve.Fault    // for tests
+}
+
+// Server is one process's share of edge: a generation.
+type Server struct {
+	Options
+	log        *slog.Logger
+	live       reload.Live[Snapshot]
+	table      *listeners.Table
+	conns      *serve.Server
+	generation int
+	primary    bool // this process is the one that serves
+	served     bool // it is, or was
+	successor  int  // the process id of the one that has taken over
+
+	sessions *sessions.DB // nil until a configuration has [login]
+	users    *users.Store
+	tasks    context.Context // ends with the process
+	endTasks context.CancelFunc
+	sweeping chan struct{} // closed when the sessions' upkeep has ended
+}
+
+func (s *Server) now() time.Time { return time.Now() }
+
+// Run serves until it is told to stop, or a new process has taken over and nothing is left to do. It says how many connections were cut. An
+// error means that it never served.
+func Run(ctx context.Context, o Options) (cut int64, err error) {
+	tasks, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	s := &Server{Options: o, log: o.Log, table: &listeners.Table{}, generation: 1, tasks: tasks, endTasks: end}
+	s.conns = serve.New(o.Log)
+	s.conns.Fault = o.Fault
+	parent, facts, err := upgrade.Inherited()
+	if err != nil {
+		return 0, err
+	}
+	if parent != nil {
+		s.generation = parent.Generation
+		s.table, err = listeners.Inherit(facts)
+		if err != nil {
+			return 0, parent.Fail(err)
+		}
+	}
+	added, err := s.first()
+	if err != nil {
+		if parent != nil {
+			err = parent.Fail(err)
+		}
+		return 0, err
+	}
+	actions := reload.Actions{
+		Reload: s.reload, Upgrade: s.upgrade, PassOn: s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Log: s.log,
+	}
+	if parent == nil {
+		s.start(added)
+		if err := s.becomePrimary(); err != nil {
+			return 0, err
+		}
+		s.announce()
+	} else {
+		actions.TakeOver = func(ctx context.Context) error { return s.takeOver(ctx, parent) }
+	}
+	cut = reload.Run(ctx, o.Signals, actions)
+	s.close()
+	if !s.served {
+		return cut, errors.New("the process that started this one goes on serving")
+	}
+	return cut, nil
+}
+
+// first puts the first configuration in force, but accepts nothing yet.
+func (s *Server) first() (added []*listeners.Socket, err error) {
+	cfg, err := conf.Load(s.File)
+	if err != nil {
+		return nil, err
+	}
+	if err := statefile.Dir(cfg.StateDir); err != nil {
+		return nil, cfg.StateDirPos.Errorf("state_dir: %v", err)
+	}
+	if err := statefile.Hold(generationsDir(cfg)); err != nil {
+		return nil, err
+	}
+	d, err := s.draft(cfg)
+	if err != nil {
+		return nil, err
+	}
+	_, gone := s.commit(d)
+	for _, socket := range gone { // the process that we inherit from still accepts there, and closes it in its own time
+		socket.Close()
+	}
+	return s.table.Sockets(), nil
+}
+
+// generationsDir is where each process of this state directory says that it lives.
+func generationsDir(cfg *conf.Config) string { return filepath.Join(cfg.StateDir, "generations") }
+
+// commit puts a draft in force. Nothing in it can fail.
+func (s *Server) commit(d *draft) (added, gone []*listeners.Socket) {
+	s.Level.Set(d.snap.conf.Log.Level)
+	old := s.live.Swap(d.snap)
+	added, gone = d.sockets.Commit()
+	for _, socket := range s.table.Sockets() {
+		socket.SetLimit(d.snap.limits[socket.Name()])
+	}
+	if old != nil {
+		for _, u := range d.snap.upstreams.Dropped(old.upstreams) {
+			u.Retire()
+		}
+	}
+	for _, w := range d.snap.warnings() {
+		s.log.Warn(w)
+	}
+	return added, gone
+}
+
+// start accepts from sockets. Each connection is served by the settings in force when it comes.
+func (s *Server) start(sockets []*listeners.Socket) {
+	for _, socket := range sockets {
+		settings := s.live.Load().sockets[socket]
+		socket.Serve(func(c net.Conn, done func()) {
+			if now := s.live.Load().sockets[socket]; now != nil { // else the socket is being closed, and these are the last of its queue
+				settings = now
+			}
+			s.conns.Handle(c, settings, done)
+		})
+	}
+}
+
+// reload puts what is on disk in force.
+func (s *Server) reload(context.Context) error {
+	cfg, err := conf.Load(s.File)
+	if err != nil {
+		return s.tell(err)
+	}
+	d, err := s.draft(cfg)
+	if err != nil {
+		return s.tell(err)
+	}
+	added, gone := s.commit(d)
+	s.start(added)
+	for _, socket := range gone {
+		socket.Close()
+		socket.Unlink()
+	}
+	s.conns.DrainListeners(func(name string) bool { return d.snap.listeners[name] == nil }, cfg.Drain.Spread)
+	s.log.Info("reloaded", "file", cfg.File, "listeners", len(cfg.Listeners), "vhosts", len(cfg.Vhosts))
+	s.logSockets(added, "listening")
+	s.logSockets(gone, "listening no more")
+	return nil
+}
+
+// tell logs each mistake of a configuration, and gives back how many there are.
+func (s *Server) tell(err error) error {
+	var list conf.Errors
+	if !errors.As(err, &list) {
+		return err
+	}
+	for _, mistake := range list {
+		s.log.Error("mistake", "at", mistake.Pos, "is", mistake.Msg)
+	}
+	return fmt.Errorf("%s has mistakes: %d", s.File, len(list))
+}
+
+// due says when certificates or ticket keys want a reload.
+func (s *Server) due() time.Time {
+	snap := s.live.Load()
+	due := snap.tickets.RotateAt
+	if at := snap.certs.RenewAt(); !at.IsZero() && at.Before(due) {
+		due = at
+	}
+	return due
+}
+
+func (s *Server) reopen() error { return s.live.Load().log.Reopen() }
+
+// stop is TERM: the listeners close, idle connections end at once, requests have [drain] stop.
+func (s *Server) stop(ctx context.Context) (cut int64) {
+	cfg := s.live.Load().conf
+	s.log.Info("stopping", "open", s.conns.Open(), "at most", cfg.Drain.Stop)
+	for _, socket := range s.table.Sockets() {
+		socket.Close()
+		if s.primary {
+			socket.Unlink()
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, cfg.Drain.Stop)
+	defer cancel()
+	cut = s.conns.Stop(ctx)
+	s.log.Info("stopped", "cut", cut)
+	return cut
+}
+
+// drain waits for what is left after an upgrade.
+func (s *Server) drain(ctx context.Context) {
+	cfg := s.live.Load().conf
+	empty := s.conns.Drain(cfg.Drain.Spread)
+	var hard <-chan time.Time
+	if cfg.Drain.Hard > 0 {
+		hard = time.After(cfg.Drain.Hard)
+	}
+	s.log.Info("draining", "open", s.conns.Open(), "hard limit", cfg.Drain.Hard)
+	retire := time.NewTicker(time.Second) // an unused connection to an upstream may be one of the connections that we wait for
+	defer retire.Stop()
+	for {
+		for _, u := range s.live.Load().upstreams {
+			u.Retire()
+		}
+		select {
+		case <-empty:
+			s.log.Info("drained")
+			return
+		case <-hard:
+			s.log.Warn("drain: the hard limit cuts what is left", "open", s.conns.Open())
+			s.conns.Cut()
+		case <-ctx.Done():
+			return
+		case <-retire.C:
+		}
+	}
+}
+
+// close gives back what the process holds.
+func (s *Server) close() {
+	if s.primary {
+		s.removePID()
+	}
+	if s.sessions != nil {
+		s.closeLogin()
+	}
+	if err := s.live.Load().log.Close(); err != nil {
+		s.log.Error("access log", "error", err)
+	}
+}

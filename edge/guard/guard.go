@@ -1,0 +1,129 @@
+// Package guard decides who may pass: an Exchange and what sessions knows of its cookie become a pass, a way to the login, 401 or 403.
+package guard
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"edge/conf"
+	"edge/edge/wire"
+	"edge/sessions"
+)
+
+// Sessions is what the guard asks. A *sessions.Service is one.
+type Sessions interface {
+	Lookup(cookie []byte, vhost string) (*sessions.Identity, error)
+	Begin(vhost, authority, target string, cookie []byte) (location string, setCookies []string, err error)
+	Forbidden(who *sessions.Identity) http.Handler
+}
+
+// Allows says whether a rule lets who pass; nil is anybody.
+func Allows(a conf.Access, who *sessions.Identity) bool {
+	switch {
+	case a.Public:
+		return true
+	case who == nil:
+		return false
+	case a.Login || slices.Contains(a.Users, who.User):
+		return true
+	}
+	return slices.ContainsFunc(who.Groups, func(g string) bool { return slices.Contains(a.Groups, g) })
+}
+
+// Pass says whether x may pass, and then has written into it who asks; else x has been answered. A store that does not answer lets nobody pass.
+func Pass(x *wire.Exchange, s Sessions, vhost string, a conf.Access) bool {
+	if a.Public {
+		return true
+	}
+	cookie, n := x.Fields.Get("cookie")
+	if n > 1 {
+		cookie = nil // two Cookie fields: which one an upstream would read is anybody's guess
+	}
+	who, err := s.Lookup(cookie, vhost)
+	switch {
+	case err != nil:
+		x.Record.Err = err
+		wire.ReplyText(x, http.StatusServiceUnavailable, "The login service does not answer. Please try again in a moment.")
+		return false
+	case who == nil:
+		unknown(x, s, vhost, cookie)
+		return false
+	}
+	x.Record.User = who.User
+	switch {
+	case !Allows(a, who):
+		wire.HTTP(s.Forbidden(who)).Serve(x)
+		return false
+	case x.Upgrade != nil && !sameOrigin(x):
+		x.Record.Err = errors.New("an upgrade from a foreign origin")
+		wire.ReplyText(x, http.StatusForbidden, "This page may not open a connection to this site.")
+		return false
+	}
+	x.User, x.Groups = who.User, who.Groups
+	x.Responder = private{x.Responder}
+	return true
+}
+
+// unknown sends a person to the login and tells a program that it needs one. Only a navigation starts a login: a page's many
+// background requests would fill the cookie jar with flows that nobody finishes.
+func unknown(x *wire.Exchange, s Sessions, vhost string, cookie []byte) {
+	if !navigation(x) {
+		wire.Reply(x, http.StatusUnauthorized, "text/plain; charset=utf-8", "Log in first.\n", field("cache-control", "no-store"))
+		return
+	}
+	location, cookies, err := s.Begin(vhost, string(x.Authority), x.Target(), cookie)
+	if err != nil {
+		x.Record.Err = err
+		wire.ReplyText(x, http.StatusInternalServerError, "The login could not be started.")
+		return
+	}
+	more := []wire.Field{field("location", location), field("cache-control", "no-store")}
+	for _, c := range cookies {
+		more = append(more, field("set-cookie", c))
+	}
+	wire.Reply(x, http.StatusFound, "text/plain; charset=utf-8", "Log in first.\n", more...)
+}
+
+func field(name, value string) wire.Field {
+	return wire.Field{Name: []byte(name), Value: []byte(value)}
+}
+
+// navigation says whether a person waits for a page: by the fetch metadata that browsers send, else by the wish for HTML.
+func navigation(x *wire.Exchange) bool {
+	if m := string(x.Method); m != http.MethodGet && m != http.MethodHead || x.Upgrade != nil {
+		return false
+	}
+	if mode, n := x.Fields.Get("sec-fetch-mode"); n > 0 {
+		dest, _ := x.Fields.Get("sec-fetch-dest")
+		return n == 1 && string(mode) == "navigate" && string(dest) == "document"
+	}
+	accept, _ := x.Fields.Get("accept")
+	return strings.Contains(string(accept), "text/html")
+}
+
+// sameOrigin says whether an upgrade comes from a page of this very site. A WebSocket carries cookies from any page and answers to
+// no preflight, so this is what stands between a foreign page and the session (cross-site WebSocket hijacking).
+func sameOrigin(x *wire.Exchange) bool {
+	if site, n := x.Fields.Get("sec-fetch-site"); n > 0 && string(site) != "same-origin" && string(site) != "none" {
+		return false
+	}
+	origin, n := x.Fields.Get("origin")
+	if n == 0 {
+		return true // no browser
+	}
+	u, err := url.Parse(string(origin))
+	return err == nil && n == 1 && u.Scheme == string(x.Scheme) && strings.EqualFold(u.Host, string(x.Authority))
+}
+
+// private keeps what one person may see out of shared caches, unless the upstream says how it may be cached.
+type private struct{ wire.Responder }
+
+func (p private) Head(status int, f wire.Fields, length int64) error {
+	if _, n := f.Get("cache-control"); n == 0 {
+		f = f.Add("cache-control", "private")
+	}
+	return p.Responder.Head(status, f, length)
+}

@@ -1,0 +1,124 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"edge/edge/upstream"
+	"edge/edge/wire"
+)
+
+// tunnelIdle ends a tunnel without a byte either way. TCP keep-alive finds a dead peer far earlier.
+const tunnelIdle = time.Hour
+
+// halfCloser is one end of a tunnel.
+type halfCloser interface {
+	io.ReadWriteCloser
+	CloseWrite() error
+}
+
+// tunnel joins the client with an upstream that switched protocols.
+func tunnel(x *wire.Exchange, resp *http.Response) {
+	up, ok := resp.Body.(io.ReadWriteCloser)
+	if !ok {
+		fail(x, errors.New("the upstream switched protocols without a connection"))
+		return
+	}
+	if x.Upgrade == nil {
+		fail(x, errors.New("the upstream switched protocols unasked"))
+		return
+	}
+	client, err := x.Tunnel(wire.FromHeader(resp.Header))
+	if err != nil {
+		x.Record.Err = err
+		x.Abort(err)
+		return
+	}
+	in, out := Join(client, halfClose(up))
+	x.Record.BytesIn, x.Record.BytesOut = in, out
+}
+
+// Relay joins a client's connection with the upstream's next target, for a tcp or tls listener. It closes neither.
+func Relay(ctx context.Context, u *upstream.Upstream, client net.Conn) (in, out int64, target string, err error) {
+	var up net.Conn
+	for _, t := range u.Pick() {
+		target = t.Name
+		if up, err = t.Dial(ctx); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return 0, 0, target, err
+	}
+	defer up.Close()
+	in, out = Join(halfClose(client), halfClose(up))
+	return in, out, target, nil
+}
+
+// Join copies both ways until both have ended, an end for an end; an error on one side ends both. in is what the client sent.
+func Join(client, up halfCloser) (in, out int64) {
+	var active atomic.Int64
+	active.Store(time.Now().UnixNano())
+	var wg sync.WaitGroup
+	wg.Go(func() { in = pump(up, client, &active) })
+	wg.Go(func() { out = pump(client, up, &active) })
+	wg.Wait()
+	return in, out
+}
+
+// pump copies one way, in pieces for which the kernel can splice.
+func pump(dst, src halfCloser, active *atomic.Int64) (n int64) {
+	d, _ := src.(interface{ SetReadDeadline(time.Time) error })
+	for {
+		if d != nil {
+			d.SetReadDeadline(time.Now().Add(tunnelIdle))
+		}
+		m, err := io.Copy(raw(dst).(io.Writer), &io.LimitedReader{R: raw(src).(io.Reader), N: 1 << 20})
+		n += m
+		if m > 0 {
+			active.Store(time.Now().UnixNano())
+		}
+		idle := time.Since(time.Unix(0, active.Load()))
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && idle < tunnelIdle:
+		case err != nil: // neither side can be told of an error in the middle but by its end
+			src.Close()
+			dst.Close()
+			return n
+		case m == 0:
+			if dst.CloseWrite() != nil {
+				dst.Close()
+			}
+			return n
+		}
+	}
+}
+
+// raw gives the socket where nothing lies above it, so that io.Copy finds splice.
+func raw(c halfCloser) any {
+	if s, ok := c.(interface{ TCP() *net.TCPConn }); ok {
+		if tcp := s.TCP(); tcp != nil {
+			return tcp
+		}
+	}
+	return c
+}
+
+// halfClose gives c a CloseWrite: its own, or Close where it has none.
+func halfClose(c io.ReadWriteCloser) halfCloser {
+	if h, ok := c.(halfCloser); ok {
+		return h
+	}
+	return closer{c}
+}
+
+type closer struct{ io.ReadWriteCloser }
+
+func (c closer) CloseWrite() error { return c.Close() }

@@ -1,0 +1,29 @@
+// Package record is what is known about one request: every layer writes its facts, log and metrics read them at the end.
+package record
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Record is one request's facts. Byte slices belong to the engine and die with the request: who keeps them copies them.
+type Record struct {
+	Start    time.Time // the head was read
+	Listener string
+	Client   netip.AddrPort // invalid on a unix socket
+	Proto    string         // "HTTP/1.1", "HTTP/2.0"
+	TLS      uint16         // version, 0: none
+	Method   []byte
+	Host     []byte
+	Path     []byte
+	Vhost    string
+	Route    string
+	User     string
+	Upstream string // the target that answered, or was asked last
+
+	Status   int   // 0: no head was sent
+	BytesIn  int64 // of the body
+	BytesOut int64
+	Tunnel   bool  // the connection left HTTP; the record is logged at its opening and at its end
+	Err      error // why the answer is not what was meant
+}

@@ -1,0 +1,180 @@
+// Package serve owns a connection from its acceptance to its close: TLS, the choice of the protocol, the drain.
+//
+// A connection is never closed because of a change. A drain tells it to end, each protocol in its own way, and waits.
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"edge/conf"
+	"edge/edge/wire"
+)
+
+// Settings are what a connection is served by. They do not change while it lives.
+type Settings struct {
+	Listener string
+	TLS      func(*tls.ClientHelloInfo) (*tls.Config, error) // nil: no TLS
+	Timeouts conf.ListenerTimeouts
+	// MaxHeader bounds a request's head, in bytes.
+	MaxHeader int
+	// Handler answers requests; nil: Tunnel gets the connection.
+	Handler wire.Handler
+	// Tunnel relays c until ctx ends or either side does. What c implements besides net.Conn is wire.Stream.
+	Tunnel func(ctx context.Context, c *Conn)
+}
+
+// Fault is a mistake made on purpose, by the tests that show what the product is spared. The zero value is the product.
+type Fault int
+
+// The faults.
+const (
+	NoFault        Fault = iota
+	FaultShutdown        // http.Server.Shutdown in place of the lame duck
+	FaultOneGoaway       // one GOAWAY in place of two
+)
+
+// Server keeps the connections of a process. It is safe for concurrent use.
+type Server struct {
+	Log   *slog.Logger
+	Fault Fault
+
+	mu       sync.Mutex
+	conns    map[*Conn]struct{}
+	draining bool
+	empty    chan struct{} // closed when draining and no connection is left
+	opened   int64
+	cut      int64
+}
+
+// New gives a server without connections.
+func New(log *slog.Logger) *Server {
+	return &Server{Log: log, conns: map[*Conn]struct{}{}, empty: make(chan struct{})}
+}
+
+// Handle serves a connection on a goroutine of its own. done is called at its end.
+func (s *Server) Handle(nc net.Conn, settings *Settings, done func()) {
+	c := s.register(nc, settings)
+	go func() {
+		defer done()
+		defer s.forget(c)
+		c.serve()
+	}()
+}
+
+func (s *Server) register(nc net.Conn, settings *Settings) *Conn {
+	c := newConn(nc, settings, s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opened++
+	s.conns[c] = struct{}{}
+	if s.draining { // one that comes late, from the queue of a socket: served, then told
+		c.tell(0)
+	}
+	return c
+}
+
+func (s *Server) forget(c *Conn) {
+	c.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	s.checkEmpty()
+}
+
+// checkEmpty closes s.empty once. s.mu is held.
+func (s *Server) checkEmpty() {
+	if s.draining && len(s.conns) == 0 {
+		select {
+		case <-s.empty:
+		default:
+			close(s.empty)
+		}
+	}
+}
+
+// Drain tells every connection, at a moment of its own within spread, to end when it can: HTTP/1.1 with its next answer, HTTP/2 by two
+// GOAWAYs; idle connections and tunnels are left alone. Connections that come later are told at once. Accept no more before it, or soon
+// after. The channel closes when no connection is left.
+func (s *Server) Drain(spread time.Duration) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	for c := range s.conns {
+		c.tell(time.Duration(rand.Float64() * float64(spread)))
+	}
+	s.checkEmpty()
+	return s.empty
+}
+
+// DrainListeners tells the connections of some listeners to end, as Drain does, and does not wait.
+func (s *Server) DrainListeners(which func(listener string) bool, spread time.Duration) {
+	for _, c := range s.list() {
+		if which(c.settings.Listener) {
+			c.tell(time.Duration(rand.Float64() * float64(spread)))
+		}
+	}
+}
+
+// Stop ends the service: idle connections are closed at once, requests may end until ctx does, the rest is cut. It
+// says how many connections were cut in all, by Cut too.
+func (s *Server) Stop(ctx context.Context) (cut int64) {
+	empty := s.Drain(0)
+	for _, c := range s.list() {
+		c.closeIdle()
+	}
+	select {
+	case <-empty:
+	case <-ctx.Done():
+		s.Cut()
+		<-empty
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cut
+}
+
+// Cut ends every connection now, and counts those that were not idle.
+func (s *Server) Cut() {
+	for _, c := range s.list() {
+		if c.busy() {
+			s.mu.Lock()
+			s.cut++
+			s.mu.Unlock()
+		}
+		c.abort()
+	}
+}
+
+func (s *Server) list() []*Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*Conn, 0, len(s.conns))
+	for c := range s.conns {
+		list = append(list, c)
+	}
+	return list
+}
+
+// Open is how many connections are open.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+// addrPort gives an IP address and port; invalid for a unix socket.
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

@@ -1,0 +1,216 @@
+package edge
+
+import (
+	"crypto/tls"
+	"errors"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"edge/certs"
+	"edge/conf"
+	"edge/edge/accesslog"
+	"edge/edge/guard"
+	"edge/edge/serve"
+	"edge/edge/upstream"
+	"edge/edge/vhost"
+	"edge/edge/wire"
+	"edge/listeners"
+	"edge/sessions"
+	"edge/tlsconf"
+)
+
+// Snapshot is one configuration, compiled: all that a request needs. It does not change. What it replaces is not closed but left to the
+// garbage collector, which keeps what requests still use; pools and sockets are retired by the swap.
+type Snapshot struct {
+	conf      *conf.Config
+	certs     *certs.Store
+	tickets   *tlsconf.Tickets
+	upstreams upstream.Set
+	log       *accesslog.Log
+	login     *sessions.Service // nil: none
+	listeners map[string]*listener
+	sockets   map[*listeners.Socket]*serve.Settings
+	limits    map[string]*listeners.Limit // by listener
+}
+
+// listener is what answers on one listener.
+type listener struct {
+	conf     *conf.Listener
+	port     int // of its first TCP socket; 0: it has none
+	sites    vhost.Hosts[*site]
+	tls      func(*tls.ClientHelloInfo) (*tls.Config, error) // nil: no TLS
+	redirect string                                          // ":port" of the listener to redirect to, "" for 443
+}
+
+// site is a virtual host.
+type site struct {
+	id      string
+	access  []conf.Access // of its routes
+	headers []conf.Header
+	paths   vhost.Paths[*route]
+	pages   wire.Handler // what login keeps under /.edge/; nil: nothing
+}
+
+// needsLogin says whether anything on the site does.
+func (s *site) needsLogin() bool {
+	for _, a := range s.access {
+		if a.NeedsLogin() {
+			return true
+		}
+	}
+	return false
+}
+
+// route is one path and what answers there.
+type route struct {
+	path    string
+	access  conf.Access
+	maxBody int64
+	handler wire.Handler
+}
+
+// reserved is the path that login has on every site.
+const reserved = "/.edge"
+
+// serve answers one request that came by a listener.
+func (s *Snapshot) serve(l *listener, x *wire.Exchange) {
+	if l.conf.RedirectTo != nil {
+		moved(x, "https://"+hostOnly(string(x.Authority))+l.redirect+x.Target())
+		return
+	}
+	site, ok := l.sites.Match(x.Host)
+	if !ok {
+		wire.ReplyText(x, http.StatusMisdirectedRequest, "There is no site of this name here.")
+		return
+	}
+	x.Record.Vhost = site.id
+	if site.headers != nil {
+		x.Responder = ruled{x.Responder, site.headers}
+	}
+	if isReserved(x.Path) {
+		site.servePages(x)
+		return
+	}
+	r, err := site.paths.Match(x.Path)
+	if r != nil {
+		x.Record.Route = r.path
+	}
+	switch {
+	case errors.Is(err, vhost.ErrAmbiguous):
+		wire.ReplyText(x, http.StatusBadRequest, "The path reads differently once it is decoded.")
+	case errors.Is(err, vhost.ErrSlash):
+		moved(x, r.path+query(x))
+	case err != nil:
+		wire.ReplyText(x, http.StatusNotFound, "There is nothing here.")
+	case guard.Pass(x, s.login, site.id, r.access):
+		r.serve(x)
+	}
+}
+
+// isReserved says whether an upstream that decodes a path could read one of ours in it.
+func isReserved(path []byte) bool {
+	decoded := strings.TrimLeft(wire.Decode(string(path)), "/")
+	return decoded == reserved[1:] || strings.HasPrefix(decoded, reserved[1:]+"/")
+}
+
+func (s *site) servePages(x *wire.Exchange) {
+	if s.pages == nil || !strings.HasPrefix(string(x.Path), reserved+"/") {
+		wire.ReplyText(x, http.StatusNotFound, "There is nothing here.")
+		return
+	}
+	s.pages.Serve(x)
+}
+
+func (r *route) serve(x *wire.Exchange) {
+	if r.maxBody > 0 && x.Length != 0 {
+		if x.Length > r.maxBody {
+			wire.ReplyText(x, http.StatusRequestEntityTooLarge, "The request's body is larger than this site takes.")
+			return
+		}
+		x.Body = wire.Limit(x.Body, r.maxBody)
+	}
+	r.handler.Serve(x)
+}
+
+// hostOnly gives an authority without its port.
+func hostOnly(authority string) string {
+	if i := strings.LastIndexByte(authority, ':'); i >= 0 && !strings.HasSuffix(authority, "]") {
+		return authority[:i]
+	}
+	return authority
+}
+
+func query(x *wire.Exchange) string { return strings.TrimPrefix(x.Target(), string(x.Path)) }
+
+func moved(x *wire.Exchange, to string) { redirect(x, http.StatusPermanentRedirect, to) }
+
+func redirect(x *wire.Exchange, status int, to string) {
+	wire.Reply(x, status, "text/plain; charset=utf-8", to+"\n", wire.Field{Name: []byte("location"), Value: []byte(to)})
+}
+
+// entry is where the requests of one connection's listener come in.
+type entry struct {
+	server *Server
+	name   string
+	made   *Snapshot // in force when the connection was accepted
+}
+
+// Serve takes the configuration in force, so that a reload is seen on open connections too, and sees to it that every request is
+// answered and logged.
+func (e *entry) Serve(x *wire.Exchange) {
+	snap := e.server.live.Load()
+	l := snap.listeners[e.name]
+	if l == nil || !l.conf.Protocol.HTTP() { // gone since: its last connections end on what they began with
+		snap = e.made
+		l = snap.listeners[e.name]
+	}
+	tunnelled := false
+	x.Responder = opened{x.Responder, func() { tunnelled = true; snap.log.Write(x.Record, "tunnel opened") }}
+	defer func() {
+		if p := recover(); p != nil {
+			e.server.log.Error("panic", "vhost", x.Record.Vhost, "route", x.Record.Route, "value", p, "stack", string(debug.Stack()))
+			x.Record.Err = errors.New("panic")
+			x.Abort(x.Record.Err)
+		}
+		event := "request"
+		if tunnelled {
+			event = "tunnel ended"
+		}
+		snap.log.Write(x.Record, event)
+	}()
+	snap.serve(l, x)
+	if x.Record.Status == 0 {
+		wire.ReplyText(x, http.StatusInternalServerError, "The site gave no answer.")
+	}
+}
+
+// opened notes when a request becomes a tunnel.
+type opened struct {
+	wire.Responder
+	note func()
+}
+
+func (o opened) Tunnel(f wire.Fields) (wire.Stream, error) {
+	s, err := o.Responder.Tunnel(f)
+	if err == nil {
+		o.note()
+	}
+	return s, err
+}
+
+// ruled sets and removes the response fields that a vhost's configuration says.
+type ruled struct {
+	wire.Responder
+	rules []conf.Header
+}
+
+func (r ruled) Head(status int, f wire.Fields, length int64) error {
+	for _, h := range r.rules {
+		f = f.Del(h.Name)
+		if h.Value != "" {
+			f = f.Add(h.Name, h.Value)
+		}
+	}
+	return r.Responder.Head(status, f, length)
+}

@@ -1,0 +1,136 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"edge/listeners"
+	"edge/reload/upgrade"
+	"edge/statefile"
+)
+
+// answerTime is how long a new process may take for what needs no thought.
+const answerTime = 5 * time.Second
+
+// upgrade hands every socket to a new process. Until its COMMIT everything can be taken back; then this process accepts no more.
+func (s *Server) upgrade(ctx context.Context) error {
+	cfg := s.live.Load().conf
+	if os.Getpid() == 1 {
+		return errors.New("edge runs as process 1, whose end would end everything: an upgrade there is not built yet")
+	}
+	alive, err := statefile.Holders(generationsDir(cfg))
+	if err != nil {
+		return err
+	}
+	if len(alive) >= cfg.Upgrade.MaxGenerations {
+		return fmt.Errorf("%d generations are alive (processes %v), and [upgrade] max_generations is %d: wait until the oldest have drained, or stop one with TERM",
+			len(alive), alive, cfg.Upgrade.MaxGenerations)
+	}
+	child, err := s.spawn()
+	if err != nil {
+		return err
+	}
+	s.log.Info("upgrade: new process started", "pid", child.PID(), "generation", s.generation+1)
+	if err := within(ctx, cfg.Upgrade.Ready, child.Ready, "is not ready"); err != nil {
+		return errors.Join(err, child.Kill(err, 0))
+	}
+	sockets := s.table.Sockets()
+	for _, socket := range sockets {
+		socket.Pause()
+	}
+	if err := s.handOver(ctx, child); err != nil {
+		for _, socket := range sockets {
+			socket.Resume()
+		}
+		return errors.Join(err, child.Kill(err, cfg.Drain.Stop)) // it may be serving already: what it holds may end
+	}
+	for _, socket := range sockets {
+		socket.CloseParked()
+	}
+	s.table, s.primary, s.successor = &listeners.Table{}, false, child.PID()
+	s.log.Info("upgrade: the new process has taken over", "pid", child.PID())
+	return nil
+}
+
+// passOn sends the new process a HUP that came while it was starting: it may have read the configuration before.
+func (s *Server) passOn() {
+	if err := syscall.Kill(s.successor, syscall.SIGHUP); err != nil {
+		s.log.Error("a reload was asked for during the upgrade, and the new process cannot be told", "error", err)
+	}
+}
+
+// spawn starts the new process.
+func (s *Server) spawn() (*upgrade.Child, error) {
+	files, facts, err := s.table.HandOn(3)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	text, err := json.Marshal(facts)
+	if err != nil {
+		return nil, err
+	}
+	return upgrade.Start(s.Program, s.generation+1, files, text)
+}
+
+// handOver lets the new process serve and, if it lives through its probation, makes it the one.
+func (s *Server) handOver(ctx context.Context, child *upgrade.Child) error {
+	if err := within(ctx, answerTime, child.Go, "does not begin to serve"); err != nil {
+		return err
+	}
+	if err := child.Probation(ctx, s.live.Load().conf.Upgrade.Probation); err != nil {
+		return fmt.Errorf("in probation: %w", err)
+	}
+	return child.Commit()
+}
+
+// within bounds a step.
+func within(ctx context.Context, d time.Duration, step func(context.Context) error, what string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, d, fmt.Errorf("the new process %s after %v", what, d))
+	defer cancel()
+	return step(ctx)
+}
+
+// takeOver is the new process's side.
+func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
+	if err := parent.Ready(ctx); err != nil {
+		return err
+	}
+	s.start(s.table.Sockets())
+	if err := parent.Serving(ctx); err != nil {
+		return err
+	}
+	if err := s.becomePrimary(); err != nil {
+		s.log.Error("pid file", "error", err)
+	}
+	s.log.Info("this process has taken over", "pid", os.Getpid(), "generation", s.generation)
+	return nil
+}
+
+// becomePrimary writes the pid file: it always names a process that serves.
+func (s *Server) becomePrimary() error {
+	s.primary, s.served = true, true
+	return statefile.Write(s.pidFile(), []byte(strconv.Itoa(os.Getpid())+"\n"))
+}
+
+func (s *Server) pidFile() string { return filepath.Join(s.live.Load().conf.StateDir, "edge.pid") }
+
+// removePID removes the pid file if it is ours.
+func (s *Server) removePID() {
+	text, err := os.ReadFile(s.pidFile())
+	if err == nil && string(bytes.TrimSpace(text)) == strconv.Itoa(os.Getpid()) {
+		os.Remove(s.pidFile())
+	}
+}

@@ -1,0 +1,171 @@
+// Package upstream keeps the servers that requests and tunnels are relayed to: which one is next, and the connections that are reused.
+package upstream
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"edge/conf"
+)
+
+// Upstream is one upstream in use. It is safe for concurrent use.
+type Upstream struct {
+	HostTarget bool // the target's own host goes upstream, not the client's
+	targets    []*Target
+	next       atomic.Uint32
+	key        string // the spec that made it
+}
+
+// Target is one server of an upstream.
+type Target struct {
+	Name      string // as the log knows it
+	Scheme    string // http or https, also over a unix socket and for h2c
+	Host      string // for HostTarget
+	transport *http.Transport
+	dial      func(context.Context) (net.Conn, error)
+}
+
+// Pick gives the targets in the order in which to try them: the next in turn first.
+func (u *Upstream) Pick() []*Target {
+	if len(u.targets) == 1 {
+		return u.targets
+	}
+	first := int(u.next.Add(1)) % len(u.targets)
+	return append(u.targets[first:len(u.targets):len(u.targets)], u.targets[:first]...)
+}
+
+// RoundTrip asks the target. See http.RoundTripper.
+func (t *Target) RoundTrip(r *http.Request) (*http.Response, error) { return t.transport.RoundTrip(r) }
+
+// Dial connects to the target, for a tunnel.
+func (t *Target) Dial(ctx context.Context) (net.Conn, error) { return t.dial(ctx) }
+
+// Retire closes the connections that nobody uses, and each other one when it comes back.
+func (u *Upstream) Retire() {
+	for _, t := range u.targets {
+		t.transport.CloseIdleConnections()
+	}
+}
+
+// Set is the upstreams of one configuration.
+type Set map[*conf.Upstream]*Upstream
+
+// Draft makes the upstreams of a configuration; one whose spec is unchanged is taken from old, with its connections. It lists every mistake.
+func Draft(specs []*conf.Upstream, old Set) (Set, []*conf.Error) {
+	byKey := map[string]*Upstream{}
+	for _, u := range old {
+		byKey[u.key] = u
+	}
+	set, mistakes := Set{}, []*conf.Error(nil)
+	for _, spec := range specs {
+		ca, err := readCA(spec)
+		if err != nil {
+			mistakes = append(mistakes, err)
+			continue
+		}
+		key := specKey(spec, ca)
+		if byKey[key] == nil {
+			byKey[key] = create(spec, ca, key)
+		}
+		set[spec] = byKey[key]
+	}
+	return set, mistakes
+}
+
+// Dropped gives what old has and set has not: to be retired once set is in force.
+func (set Set) Dropped(old Set) []*Upstream {
+	kept := map[*Upstream]bool{}
+	for _, u := range set {
+		kept[u] = true
+	}
+	var dropped []*Upstream
+	for _, u := range old {
+		if !kept[u] {
+			kept[u] = true
+			dropped = append(dropped, u)
+		}
+	}
+	return dropped
+}
+
+func readCA(spec *conf.Upstream) ([]byte, *conf.Error) {
+	if spec.CA.Path == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(spec.CA.Path)
+	if err != nil {
+		return nil, spec.CA.Pos.Errorf("ca: %v", err)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		return nil, spec.CA.Pos.Errorf("ca: %s holds no PEM certificate", spec.CA.Path)
+	}
+	return pem, nil
+}
+
+// specKey says in one string all that makes an upstream what it is.
+func specKey(spec *conf.Upstream, ca []byte) string {
+	key := fmt.Sprintln(spec.Name, spec.Timeouts, spec.HostTarget, spec.TLSServerName, sha256.Sum256(ca))
+	for _, t := range spec.Targets {
+		key += fmt.Sprintln(t.Scheme, t.Address)
+	}
+	return key
+}
+
+func create(spec *conf.Upstream, ca []byte, key string) *Upstream {
+	u := &Upstream{HostTarget: spec.HostTarget, key: key}
+	for _, t := range spec.Targets {
+		u.targets = append(u.targets, newTarget(spec, t, ca))
+	}
+	return u
+}
+
+func newTarget(spec *conf.Upstream, target conf.Target, ca []byte) *Target {
+	network := "tcp"
+	if target.Scheme == "unix" {
+		network = "unix"
+	}
+	dialer := &net.Dialer{Timeout: spec.Timeouts.Connect}
+	t := &Target{Name: target.Address, Scheme: "http", Host: target.Address}
+	if target.Scheme == "https" {
+		t.Scheme = "https"
+	}
+	if network == "unix" {
+		t.Host = "localhost"
+	}
+	t.dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, target.Address) }
+	t.transport = &http.Transport{
+		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return t.dial(ctx) },
+		TLSClientConfig:       &tls.Config{RootCAs: pool(ca), ServerName: spec.TLSServerName},
+		TLSHandshakeTimeout:   spec.Timeouts.Connect,
+		ResponseHeaderTimeout: spec.Timeouts.Response,
+		IdleConnTimeout:       spec.Timeouts.Idle,
+		ExpectContinueTimeout: time.Second,
+		MaxIdleConnsPerHost:   1024,
+		DisableCompression:    true, // what the client and the upstream agree on is theirs
+
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+	if target.Scheme == "h2c" {
+		t.transport.Protocols = new(http.Protocols)
+		t.transport.Protocols.SetUnencryptedHTTP2(true)
+	}
+	return t
+}
+
+// pool gives the authorities to trust; nil means the system's.
+func pool(ca []byte) *x509.CertPool {
+	if ca == nil {
+		return nil
+	}
+	p := x509.NewCertPool()
+	p.AppendCertsFromPEM(ca)
+	return p
+}

@@ -1,0 +1,101 @@
+package wire
+
+import (
+	"bytes"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Field is one header line: Name in lower case, Value trimmed; no CR, LF or NUL in either.
+type Field struct{ Name, Value []byte }
+
+// Fields are the end-to-end fields. Never among them, in or out, are the fields of framing (see Framing): the engine turns these into
+// facts of the Exchange and writes its own, so no handler can forge framing. There is at most one Cookie field.
+type Fields []Field
+
+// Get gives the first value of a name, which must be in lower case, and how often the name occurs.
+func (f Fields) Get(lower string) (value []byte, count int) {
+	for i := range f {
+		if string(f[i].Name) == lower {
+			if count == 0 {
+				value = f[i].Value
+			}
+			count++
+		}
+	}
+	return value, count
+}
+
+// Add gives f with one more field. The name must be in lower case.
+func (f Fields) Add(lower, value string) Fields {
+	return append(f, Field{[]byte(lower), []byte(value)})
+}
+
+// Del gives f, whose array it reuses, without the fields of a name, which must be in lower case.
+func (f Fields) Del(lower string) Fields {
+	return f.DelFunc(func(name []byte) bool { return string(name) == lower })
+}
+
+// DelFunc gives f, whose array it reuses, without the fields whose name gone says yes to.
+func (f Fields) DelFunc(gone func(name []byte) bool) Fields {
+	return slices.DeleteFunc(f, func(x Field) bool { return gone(x.Name) })
+}
+
+// Framing says whether a field, its name in lower case, is the engine's alone: framing, routing of the message, or its date.
+func Framing[T string | []byte](lower T) bool {
+	switch string(lower) {
+	case "host", "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "content-length",
+		"upgrade", "expect", "date", "http2-settings":
+		return true
+	}
+	return false
+}
+
+// FromHeader gives the end-to-end fields of a net/http header: without framing fields and those that Connection names.
+func FromHeader(h http.Header) Fields {
+	f := make(Fields, 0, len(h)+2)
+	for name, values := range h {
+		lower := strings.ToLower(name)
+		if Framing(lower) || named(h["Connection"], lower) || strings.HasPrefix(name, http.TrailerPrefix) {
+			continue
+		}
+		if lower == "cookie" { // HTTP/2 may send it in crumbs, RFC 9113 section 8.2.3
+			values = []string{strings.Join(values, "; ")}
+		}
+		for _, v := range values {
+			f = f.Add(lower, v)
+		}
+	}
+	return f
+}
+
+// named says whether a Connection field names this field, RFC 9110 section 7.6.1.
+func named(connection []string, lower string) bool {
+	for _, line := range connection {
+		for token := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(token), lower) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// AddTo adds the fields to a net/http header, without any framing field.
+func (f Fields) AddTo(h http.Header) {
+	for _, x := range f {
+		if !Framing(x.Name) {
+			h.Add(string(x.Name), string(x.Value))
+		}
+	}
+}
+
+// Clone copies f and everything in it: the copy is the caller's.
+func (f Fields) Clone() Fields {
+	c := make(Fields, len(f))
+	for i, x := range f {
+		c[i] = Field{bytes.Clone(x.Name), bytes.Clone(x.Value)}
+	}
+	return c
+}

@@ -1,0 +1,176 @@
+package reload
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// errFake is why a job fails when a test says so.
+var errFake = errors.New("fake failure")
+
+// world is Run in a synctest bubble, with actions that last until the test ends them.
+type world struct {
+	t       *testing.T
+	signals chan os.Signal
+	cancel  context.CancelFunc // of Run's context
+	end     chan error         // ends the job that runs
+	busy    atomic.Int32       // jobs that run: never more than one
+	running string
+	calls   []string // what was called, in order
+	pending bool     // a HUP was sent and nothing has come of it
+	due     time.Time
+	asked   int  // how often Due was
+	deaf    bool // an upgrade goes on though its context has ended
+	reopen  error
+	cuts    bool // Stop's context ended before it did
+	ended   bool
+	cut     int64
+	log     bytes.Buffer
+}
+
+// start starts Run.
+func start(t *testing.T, takeOver bool) *world {
+	w := &world{t: t, signals: make(chan os.Signal), end: make(chan error)}
+	a := Actions{
+		Reload: w.job("reload"), Upgrade: w.job("upgrade"), PassOn: w.passOn,
+		Drain: func(ctx context.Context) { w.job("drain")(ctx) },
+		Stop:  w.stop, Reopen: w.reopened, Due: w.isDue,
+		Log: slog.New(slog.NewTextHandler(&w.log, nil)),
+	}
+	if takeOver {
+		a.TakeOver = w.job("take-over")
+	}
+	var ctx context.Context
+	ctx, w.cancel = context.WithCancel(t.Context())
+	go w.run(ctx, a)
+	synctest.Wait()
+	return w
+}
+
+func (w *world) run(ctx context.Context, a Actions) {
+	w.cut = Run(ctx, w.signals, a)
+	w.ended = true
+}
+
+// job is an action that lasts until the test, or its context, ends it.
+func (w *world) job(name string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		defer w.begin(name)()
+		if name == "upgrade" && w.deaf {
+			return <-w.end
+		}
+		select {
+		case err := <-w.end:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (w *world) stop(ctx context.Context) (cut int64) {
+	w.job("stop")(ctx)
+	if ctx.Err() != nil {
+		return 1
+	}
+	return 0
+}
+
+func (w *world) begin(name string) (end func()) {
+	if w.busy.Add(1) != 1 {
+		w.t.Errorf("%s began while %s ran", name, w.running)
+	}
+	w.running = name
+	w.calls = append(w.calls, name)
+	if name == "reload" || name == "stop" {
+		w.pending = false
+	}
+	return func() {
+		w.running = ""
+		w.busy.Add(-1)
+	}
+}
+
+func (w *world) passOn() {
+	w.calls = append(w.calls, "pass-on")
+	w.pending = false
+}
+
+func (w *world) reopened() error {
+	w.calls = append(w.calls, "reopen")
+	return w.reopen
+}
+
+func (w *world) isDue() time.Time {
+	w.asked++
+	return w.due
+}
+
+var signals = map[string]os.Signal{
+	"HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "USR2": syscall.SIGUSR2, "TERM": syscall.SIGTERM, "INT": syscall.SIGINT,
+}
+
+// do makes one thing happen and waits until all that follows from it has: a signal; "ctx", the end of Run's context; "ok" or "fail", the end of
+// the job that runs; "deaf", which makes upgrades so; or the passing of a time.
+func (w *world) do(event string) {
+	w.t.Helper()
+	switch event {
+	case "ctx":
+		w.cancel()
+	case "deaf":
+		w.deaf = true
+	case "ok":
+		w.end <- nil
+	case "fail":
+		w.end <- errFake
+	default:
+		if sig, ok := signals[event]; ok {
+			w.pending = w.pending || event == "HUP" && w.running != "drain" && w.running != "stop"
+			w.signals <- sig
+			break
+		}
+		d, err := time.ParseDuration(event)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		time.Sleep(d)
+	}
+	synctest.Wait()
+}
+
+// finish ends Run, as an impatient TERM does.
+func (w *world) finish() {
+	w.t.Helper()
+	for range 2 {
+		if !w.ended {
+			w.do("TERM")
+		}
+	}
+	if w.running == "upgrade" {
+		w.do("ok") // it was deaf
+	}
+	if !w.ended {
+		w.t.Fatalf("Run goes on after TERM and TERM: %s runs", w.running)
+	}
+	if i := slices.Index(w.calls, "stop"); i >= 0 && i != len(w.calls)-1 && slices.ContainsFunc(w.calls[i+1:], func(s string) bool { return s != "reopen" }) {
+		w.t.Errorf("something begins after the stop: %v", w.calls)
+	}
+	w.cancel()
+}
+
+// called gives what was called, as words.
+func (w *world) called() string { return strings.Join(w.calls, " ") }
