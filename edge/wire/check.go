@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -122,9 +123,13 @@ func CanonicalHost(authority string) (lower, host string, err error) {
 		}
 	} else {
 		host, port, hasPort = strings.Cut(lower, ":")
+		sent := host
 		host, err = name(strings.TrimSuffix(host, "."))
 		if err != nil {
 			return "", "", err
+		}
+		if !isASCII(sent) { // an upstream might make another name of it
+			lower = host + lower[len(sent):]
 		}
 	}
 	if hasPort && !validPort(port) {
@@ -135,27 +140,27 @@ func CanonicalHost(authority string) (lower, host string, err error) {
 
 // name checks a host name, and gives it in ASCII.
 func name(s string) (string, error) {
-	ascii := true
+	if !isASCII(s) {
+		var err error
+		if s, err = idna.Lookup.ToASCII(s); err != nil {
+			return "", errHost
+		}
+	}
+	if s == "" || len(s) > 253 || strings.Contains("."+s+".", "..") {
+		return "", errHost
+	}
 	for i := range len(s) {
 		switch c := s[i]; {
 		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '.', c == '_':
-		case c >= 0x80:
-			ascii = false
 		default:
 			return "", errHost
 		}
 	}
-	if s == "" || len(s) > 253 || strings.Contains(s, "..") || s[0] == '.' {
-		return "", errHost
-	}
-	if ascii {
-		return s, nil
-	}
-	s, err := idna.Lookup.ToASCII(s)
-	if err != nil {
-		return "", errHost
-	}
 	return s, nil
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 func validPort(s string) bool {

@@ -60,7 +60,7 @@ func FromHeader(h http.Header) Fields {
 		if Framing(lower) || named(h["Connection"], lower) || strings.HasPrefix(name, http.TrailerPrefix) {
 			continue
 		}
-		if lower == "cookie" { // HTTP/2 may send it in crumbs, RFC 9113 section 8.2.3
+		if lower == "cookie" && len(values) > 1 { // HTTP/2 may send it in crumbs, RFC 9113 section 8.2.3
 			values = []string{strings.Join(values, "; ")}
 		}
 		for _, v := range values {

@@ -1,17 +1,13 @@
 package wire
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,21 +15,30 @@ import (
 )
 
 var (
-	errHeadSent  = errors.New("wire: the head of the answer was sent already")
-	errAborted   = errors.New("wire: the answer was aborted")
-	errNoUpgrade = errors.New("wire: the client asked for no upgrade")
-	errAnswered  = errors.New("wire: the request was answered before its body was read")
+	errHeadSent = errors.New("wire: the head of the answer was sent already")
+	errAborted  = errors.New("wire: the answer was aborted")
+	errShort    = errors.New("wire: the answer is shorter than it was said to be")
 )
+
+// past is a deadline that ends what waits.
+var past = time.Unix(1, 0)
 
 // ServeHTTP adapts h for an engine that speaks net/http. conn is the connection that its requests come by; last, asked as late as can
 // be, says whether an answer is to be the connection's last (HTTP/1.1; nil: none is). A request that is not canonical gets 400 and
 // never reaches h.
 func ServeHTTP(h Handler, conn *Conn, last func() bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a := &answer{w: w, rc: http.NewResponseController(w), r: r, conn: conn, last: last}
+		a := &answer{w: w, rc: http.NewResponseController(w), r: r, conn: conn, last: last, length: Unknown}
+		a.body.answer = a
+		if r.ContentLength != 0 && r.ProtoMajor == 1 {
+			a.rc.EnableFullDuplex() // an early answer, or one that grows with the request, is not a mistake
+		}
+		a.pause()
 		x, err := a.exchange()
 		if err != nil {
+			a.progress()
 			http.Error(w, err.Error(), http.StatusBadRequest)
+			a.body.end()
 			return
 		}
 		h.Serve(x)
@@ -51,9 +56,10 @@ type answer struct {
 	rec  record.Record
 
 	headSent, finished bool
+	length             int64 // of the answer's body, as the client was told; Unknown: it was not
 	tunnel             *stream
 	aborted            atomic.Bool
-	stopGone           func() bool
+	stopGone           func()
 	body               body
 }
 
@@ -84,10 +90,6 @@ func (a *answer) exchange() (*Exchange, error) {
 		Fields: FromHeader(r.Header), Length: r.ContentLength, Upgrade: upgrade(r),
 		Major: r.ProtoMajor, Minor: r.ProtoMinor, Conn: a.conn, Record: &a.rec, Body: &a.body, Responder: a,
 	}
-	a.body.answer = a
-	if x.Length != 0 && r.ProtoMajor == 1 {
-		a.rc.EnableFullDuplex() // an early answer, or one that grows with the request, is not a mistake
-	}
 	return x, nil
 }
 
@@ -101,10 +103,10 @@ func target(r *http.Request) (path, query string, hasQuery bool, err error) {
 	}
 	uri := r.RequestURI
 	if !strings.HasPrefix(uri, "/") { // absolute-form: net/http took the host out of it
-		if r.ProtoMajor != 1 || r.URL.Scheme != "http" && r.URL.Scheme != "https" || r.URL.User != nil {
+		_, rest, ok := strings.Cut(uri, "://")
+		if !ok || r.ProtoMajor != 1 || r.URL.Scheme != "http" && r.URL.Scheme != "https" || r.URL.User != nil || r.URL.Host == "" {
 			return "", "", false, errPathStart
 		}
-		_, rest, _ := strings.Cut(uri, "://")
 		if i := strings.IndexAny(rest, "/?"); i >= 0 {
 			uri = rest[i:]
 		} else {
@@ -118,27 +120,23 @@ func target(r *http.Request) (path, query string, hasQuery bool, err error) {
 	return path, query, hasQuery, Check(path, query)
 }
 
-// upgrade gives the protocol that the client asks for, if it may: RFC 9110 section 7.8. h2c is not offered.
-func upgrade(r *http.Request) []byte {
-	proto := r.Header.Get("Upgrade")
-	if r.ProtoMajor != 1 || r.ProtoMinor < 1 || proto == "" || strings.EqualFold(proto, "h2c") || !named(r.Header["Connection"], "upgrade") {
-		return nil
-	}
-	return []byte(proto)
-}
-
 // end closes the exchange when its handler has returned.
 func (a *answer) end() {
-	if a.stopGone != nil {
-		a.stopGone()
-	}
-	switch {
-	case a.tunnel != nil:
+	a.OnGone(nil)
+	if a.tunnel != nil {
 		a.tunnel.Close()
+		return
+	}
+	a.body.stop()
+	a.progress() // for what net/http still has to write
+	switch {
 	case a.finished:
+		a.body.end()
 	case !a.headSent && !a.aborted.Load():
 		http.Error(a.w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		a.body.end()
 	default:
+		a.body.end()
 		panic(http.ErrAbortHandler) // net/http closes the connection or resets the stream
 	}
 }
@@ -148,12 +146,14 @@ func (a *answer) Inform(status int, f Fields) error {
 	if a.headSent {
 		return errHeadSent
 	}
-	if !a.r.ProtoAtLeast(1, 1) {
-		return nil
+	if !a.r.ProtoAtLeast(1, 1) || status <= http.StatusSwitchingProtocols {
+		return nil // the engine's own, and Tunnel's
 	}
 	h := a.w.Header()
 	f.AddTo(h)
+	a.progress()
 	a.w.WriteHeader(status)
+	a.pause()
 	clear(h)
 	return nil
 }
@@ -169,20 +169,34 @@ func (a *answer) Head(status int, f Fields, length int64) error {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // what the handler left out is not guessed
 	}
-	if length >= 0 && status >= 200 && status != http.StatusNoContent {
+	if length >= 0 && status != http.StatusNoContent && status != http.StatusNotModified { // of a 304 nobody knows it
 		h.Set("Content-Length", strconv.FormatInt(length, 10))
+		if !a.bodiless() {
+			a.length = length
+		}
 	}
 	if a.last != nil && a.last() {
 		h.Set("Connection", "close")
 	}
 	a.progress()
 	a.w.WriteHeader(status)
+	a.pause()
 	return nil
 }
 
 // progress gives the next write its time.
 func (a *answer) progress() {
 	a.rc.SetWriteDeadline(time.Now().Add(a.conn.Write))
+	if a.aborted.Load() {
+		a.rc.SetWriteDeadline(past) // Abort came in between
+	}
+}
+
+// pause takes the time back after a write: HTTP/2 resets a stream whose time is over even if nothing waits to be written.
+func (a *answer) pause() {
+	if a.r.ProtoMajor == 2 {
+		a.rc.SetWriteDeadline(time.Time{})
+	}
 }
 
 // bodiless says whether the answer's body is counted and dropped.
@@ -190,20 +204,29 @@ func (a *answer) bodiless() bool {
 	return a.r.Method == http.MethodHead || a.rec.Status == http.StatusNoContent || a.rec.Status == http.StatusNotModified
 }
 
-func (a *answer) Write(p []byte) (int, error) {
-	if a.aborted.Load() {
-		return 0, errAborted
-	}
+// piece is how much is written within one deadline, so that a client that is slow but reads is not cut off.
+const piece = 256 << 10
+
+func (a *answer) Write(p []byte) (n int, err error) {
 	if a.bodiless() {
 		return len(p), nil
 	}
-	a.progress()
-	n, err := a.w.Write(p)
-	a.rec.BytesOut += int64(n)
-	return n, err
+	defer a.pause()
+	for {
+		if a.aborted.Load() {
+			return n, errAborted
+		}
+		a.progress()
+		m, err := a.w.Write(p[n:min(n+piece, len(p))])
+		n += m
+		a.rec.BytesOut += int64(m)
+		if err != nil || n == len(p) {
+			return n, err
+		}
+	}
 }
 
-// ReadFrom copies r in pieces, so that each has its time to be written.
+// ReadFrom copies r, but never past the length that was announced: sendfile does not look.
 func (a *answer) ReadFrom(r io.Reader) (int64, error) {
 	if a.bodiless() {
 		return io.Copy(io.Discard, r)
@@ -218,13 +241,20 @@ func (a *answer) ReadFrom(r io.Reader) (int64, error) {
 	}
 	var total int64
 	for !a.aborted.Load() {
+		left := limited.N
+		if a.length >= 0 {
+			left = min(left, a.length-a.rec.BytesOut)
+		}
+		if left <= 0 {
+			return total, nil
+		}
 		a.progress()
-		piece := &io.LimitedReader{R: limited.R, N: min(limited.N, 4<<20)} // one LimitedReader over a file: sendfile sees through it
-		n, err := from.ReadFrom(piece)
+		part := &io.LimitedReader{R: limited.R, N: min(left, piece)} // one LimitedReader over a file: sendfile sees through it
+		n, err := from.ReadFrom(part)
 		limited.N -= n
 		total += n
 		a.rec.BytesOut += n
-		if err != nil || piece.N > 0 || limited.N == 0 {
+		if err != nil || part.N > 0 {
 			return total, err
 		}
 	}
@@ -233,6 +263,7 @@ func (a *answer) ReadFrom(r io.Reader) (int64, error) {
 
 func (a *answer) Flush() error {
 	a.progress()
+	defer a.pause()
 	return a.rc.Flush()
 }
 
@@ -240,6 +271,10 @@ func (a *answer) Flush() error {
 func (a *answer) Finish(trailers Fields) error {
 	if a.aborted.Load() {
 		return errAborted
+	}
+	if a.length >= 0 && a.rec.BytesOut != a.length { // HTTP/2 would not tell the client
+		a.Abort(errShort)
+		return errShort
 	}
 	for _, t := range trailers {
 		if !Framing(t.Name) {
@@ -254,136 +289,31 @@ func (a *answer) Finish(trailers Fields) error {
 // Abort makes Serve's end a failure that the client sees.
 func (a *answer) Abort(err error) {
 	if !a.aborted.Swap(true) {
-		a.rc.SetWriteDeadline(time.Unix(1, 0)) // whoever writes now stops
+		a.rc.SetWriteDeadline(past) // whoever writes now stops
 		a.body.stop()
 	}
 }
 
-// Tunnel accepts the upgrade.
-func (a *answer) Tunnel(f Fields) (Stream, error) {
-	if a.headSent {
-		return nil, errHeadSent
-	}
-	proto := upgrade(a.r)
-	if proto == nil {
-		return nil, errNoUpgrade
-	}
-	nc, rw, err := a.rc.Hijack()
-	if err != nil {
-		return nil, err
-	}
-	a.headSent, a.rec.Status, a.rec.Tunnel = true, http.StatusSwitchingProtocols, true
-	a.tunnel = &stream{Conn: nc, in: rw.Reader}
-	nc.SetDeadline(time.Now().Add(a.conn.Write))
-	fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n", proto)
-	for _, x := range f {
-		if !Framing(x.Name) {
-			fmt.Fprintf(rw, "%s: %s\r\n", http.CanonicalHeaderKey(string(x.Name)), x.Value)
-		}
-	}
-	rw.WriteString("\r\n")
-	if err := rw.Flush(); err != nil {
-		return nil, err
-	}
-	return a.tunnel, nc.SetDeadline(time.Time{})
-}
-
-// OnGone runs f when the client has left.
+// OnGone runs f when the client has left. What it replaces does not run any more when it returns.
 func (a *answer) OnGone(f func(error)) {
 	if a.stopGone != nil {
 		a.stopGone()
 		a.stopGone = nil
 	}
-	if f != nil {
-		a.stopGone = context.AfterFunc(a.r.Context(), func() { f(context.Cause(a.r.Context())) })
+	if f == nil {
+		return
+	}
+	ctx, ended := a.r.Context(), make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		f(context.Cause(ctx))
+	})
+	a.stopGone = func() {
+		if !stop() {
+			<-ended
+		}
 	}
 }
 
 func (a *answer) Gone() error              { return context.Cause(a.r.Context()) }
 func (a *answer) Context() context.Context { return a.r.Context() }
-
-// body is the Body of an answer's Exchange.
-type body struct {
-	answer  *answer
-	mu      sync.Mutex
-	reading bool
-	err     error // for every Read from now on
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	if err := b.begin(); err != nil {
-		return 0, err
-	}
-	n, err := b.answer.r.Body.Read(p)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.reading = false
-	b.answer.rec.BytesIn += int64(n)
-	if err != nil && b.err == nil {
-		b.err = err
-	}
-	if err == io.EOF {
-		b.answer.rc.SetReadDeadline(time.Time{}) // else net/http's look at the waiting connection would end by it
-	}
-	return n, err
-}
-
-// begin gives the next read its time.
-func (b *body) begin() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.err == nil {
-		b.reading = true
-		b.answer.rc.SetReadDeadline(time.Now().Add(b.answer.conn.Body))
-	}
-	return b.err
-}
-
-// stop ends a Read that waits, and all later ones: the answer is complete.
-func (b *body) stop() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.err == nil {
-		b.err = errAnswered
-	}
-	if b.reading {
-		b.answer.rc.SetReadDeadline(time.Unix(1, 0))
-	}
-}
-
-func (b *body) Buffered() ([]byte, bool) { return nil, b.answer.r.ContentLength == 0 }
-func (b *body) Trailers() Fields         { return FromHeader(b.answer.r.Trailer) }
-
-// stream is a hijacked connection with what was read of it too far.
-type stream struct {
-	net.Conn
-	in *bufio.Reader
-}
-
-func (s *stream) Read(p []byte) (int, error) {
-	if s.in.Buffered() > 0 {
-		return s.in.Read(p[:min(len(p), s.in.Buffered())])
-	}
-	return s.Conn.Read(p)
-}
-
-// CloseWrite ends our side: close_notify, FIN.
-func (s *stream) CloseWrite() error {
-	if c, ok := s.Conn.(interface{ CloseWrite() error }); ok {
-		return c.CloseWrite()
-	}
-	return errors.ErrUnsupported
-}
-
-func (s *stream) TCP() *net.TCPConn {
-	if s.in.Buffered() > 0 {
-		return nil
-	}
-	switch c := s.Conn.(type) {
-	case *net.TCPConn:
-		return c
-	case interface{ TCP() *net.TCPConn }:
-		return c.TCP()
-	}
-	return nil
-}

@@ -82,7 +82,7 @@ func (w *writer) WriteHeader(status int) {
 	if w.status != 0 {
 		return
 	}
-	if 100 < status && status < 200 && status != http.StatusSwitchingProtocols {
+	if 100 <= status && status < 200 && status != http.StatusSwitchingProtocols {
 		w.x.Inform(status, FromHeader(w.header))
 		return
 	}
@@ -180,11 +180,17 @@ func (w *writer) end() {
 		return
 	}
 	w.WriteHeader(http.StatusOK)
-	if err := w.sendHead(int64(w.held.Len()), nil); err != nil {
-		w.x.Abort(err)
-		return
+	length := int64(w.held.Len())
+	if length == 0 && string(w.x.Method) == http.MethodHead {
+		length = Unknown // the handler may have known that nobody reads it
 	}
-	w.x.Finish(trailers(w.header))
+	err := w.sendHead(length, nil)
+	if err == nil {
+		err = w.x.Finish(trailers(w.header))
+	}
+	if err != nil {
+		w.x.Abort(err)
+	}
 }
 
 // trailers gives the fields that the handler set as trailers by the prefix that net/http knows.

@@ -105,13 +105,16 @@ func Reply(x *Exchange, status int, ctype, body string, more ...Field) {
 		{Name: []byte("content-type"), Value: []byte(ctype)},
 		{Name: []byte("x-content-type-options"), Value: []byte("nosniff")},
 	}, more...)
-	if err := x.Head(status, f, int64(len(body))); err != nil {
-		return
+	err := x.Head(status, f, int64(len(body)))
+	if err == nil {
+		_, err = io.WriteString(x, body)
 	}
-	if _, err := io.WriteString(x, body); err != nil {
-		return
+	if err == nil {
+		err = x.Finish(nil)
 	}
-	x.Finish(nil)
+	if err != nil {
+		x.Abort(err) // ends a Read of the body that waits, too
+	}
 }
 
 // ReplyText answers with the status and, as text, its meaning and why.

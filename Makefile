@@ -1,0 +1,35 @@
+# make run    builds edge and serves conf/edge.toml
+# make test   runs every test, having installed what they need
+# make check  vet, staticcheck, gofmt
+
+# Packages that the tests need, and the programs in them that show whether they are there.
+packages = chromium curl
+programs = chromium curl
+
+.PHONY: run build test check tools fuzz
+
+run: build
+	exec bin/edge -c conf/edge.toml
+
+build:
+	go build -o bin/edge .
+
+test: tools check
+	go test -race -timeout 14m ./...
+
+check:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go test -run 'TestFloors|TestPackageComments|TestNoFd' . ./listeners
+
+# Installs what is missing where it can: as root on Debian. Elsewhere it says what to install, and the tests that need it are left out,
+# each with a word; where CI is set they fail.
+tools:
+	@missing=; for p in $(programs); do command -v $$p >/dev/null || missing=yes; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(packages) >/dev/null; \
+	else \
+		echo "Install these packages for all tests to run: $(packages). Without them the browser tests and those with curl are left out."; \
+	fi
