@@ -161,7 +161,7 @@ func liveOf(session *gorilla.Session) *live {
 
 var errAnonymous = errors.New("sessions: an anonymous session is not kept")
 
-// Save keeps a session. One with Options.MaxAge below zero ends, and with it its whole login. One that logIn or below prepared is
+// Save keeps a session. One with Options.MaxAge below zero ends, and with it its whole login. One that login or below prepared is
 // created under a new id and its cookie set; what the browser's cookie named before ends. Else its values are written if they changed.
 func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *gorilla.Session) error {
 	in, creating := session.Values[insertKey{}].(insert)

@@ -16,7 +16,7 @@ type body struct {
 	answer  *answer
 	mu      sync.Mutex
 	reading bool
-	cut     bool  // a deadline ended the connection's reading, for good: net/http takes the client for gone
+	cut     bool  // reading failed, or was ended: net/http takes the client for gone, on this connection for good
 	err     error // for every Read from now on
 }
 
@@ -29,6 +29,7 @@ func (b *body) Read(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	b.reading = false
 	b.answer.rec.BytesIn += int64(n)
+	b.cut = b.cut || err != nil && err != io.EOF
 	if err != nil && b.err == nil {
 		b.err = err
 	}
