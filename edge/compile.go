@@ -306,8 +306,8 @@ type hosts struct{ snap *Snapshot }
 
 // Vhost finds the virtual host of a name among those that need a login.
 func (h hosts) Vhost(host string) (id string, ok bool) {
-	for _, l := range h.snap.listeners {
-		if site, ok := l.sites.Match([]byte(host)); ok && site.pages != nil {
+	for _, l := range h.snap.conf.Listeners {
+		if site, ok := h.snap.listeners[l.Name].sites.Match([]byte(host)); ok && site.pages != nil {
 			return site.id, true
 		}
 	}

@@ -17,6 +17,14 @@ import (
 // Dir makes the folder if it is missing, 0700, and refuses one that another user owns or that anyone else can write: what lies in it
 // decides who may log in. A folder of ours that others may only read is narrowed to 0700.
 func Dir(path string) error {
+	if err := SafeDir(path); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o700)
+}
+
+// SafeDir is Dir for a folder that others may read.
+func SafeDir(path string) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
@@ -29,8 +37,6 @@ func Dir(path string) error {
 		return fmt.Errorf("%s belongs to user id %d, not to %d who runs edge: chown it, or name another folder", path, st.Uid, os.Geteuid())
 	case mode&0o022 != 0:
 		return fmt.Errorf("%s can be written by others (mode %#o): chmod 700 it, and look at what is in it first", path, mode)
-	case mode != 0o700:
-		return os.Chmod(path, 0o700)
 	}
 	return nil
 }

@@ -17,6 +17,12 @@ func TestDir(t *testing.T) {
 	}
 	wide := t.TempDir()
 	os.Chmod(wide, 0o755)
+	if err := SafeDir(wide); err != nil {
+		t.Fatal(err)
+	}
+	if fi, _ := os.Stat(wide); fi.Mode().Perm() != 0o755 {
+		t.Errorf("SafeDir made the mode %v", fi.Mode())
+	}
 	if err := Dir(wide); err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func Ensure(dir string, hosts []string, now time.Time) (Files, error) {
 	if err != nil {
 		return Files{}, err
 	}
-	if err := statefile.Dir(dir); err != nil {
+	if err := statefile.SafeDir(dir); err != nil {
 		return Files{}, err
 	}
 	unlock, err := statefile.Lock(filepath.Join(dir, "lock"))

@@ -8,17 +8,19 @@ import (
 )
 
 // claims are the fields by which upstreams are told who asks and from where. What a client sends under these names, or under a name
-// that an upstream may take for one of them (CGI reads '_' and '-' alike), is dropped on every request before ours are set.
+// that an upstream may take for one of them, is dropped on every request before ours are set. The bare "proxy" is HTTP_PROXY to a CGI
+// program and its HTTP client (CVE-2016-5385).
 var claims = map[string]bool{
 	"forwarded": true, "x-real-ip": true, "true-client-ip": true, "cf-connecting-ip": true, "x-client-ip": true, "x-cluster-client-ip": true,
 	"x-original-url": true, "x-rewrite-url": true, "x-original-uri": true, "x-original-method": true, "remote-addr": true,
+	"proxy": true,
 }
 
 var claimPrefixes = []string{"remote-", "x-forwarded-", "x-auth-request-", "x-authentik-", "x-webauth-", "x-token-", "x-vouch-", "x-edge-"}
 
-// claim says whether a field's name, in lower case, is one that only we may set.
+// claim says whether a field's name, in lower case, is one that only we may set. CGI reads all that is no letter or digit as '_'.
 func claim(name []byte) bool {
-	folded := string(bytes.TrimRight(bytes.ReplaceAll(name, []byte("_"), []byte("-")), "-. "))
+	folded := strings.TrimRight(string(bytes.Map(fold, name)), "-")
 	if claims[folded] {
 		return true
 	}
@@ -28,6 +30,13 @@ func claim(name []byte) bool {
 		}
 	}
 	return false
+}
+
+func fold(r rune) rune {
+	if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
+		return r
+	}
+	return '-'
 }
 
 // fields are the request's fields as the upstream gets them.

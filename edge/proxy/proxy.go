@@ -11,6 +11,9 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"os"
+	"strings"
+	"sync"
 
 	"edge/edge/upstream"
 	"edge/edge/wire"
@@ -27,14 +30,12 @@ type Proxy struct {
 
 // Serve relays x. An answer whose head was passed on and that then fails is aborted: what is cut short never looks whole.
 func (p *Proxy) Serve(x *wire.Exchange) {
-	body := newUpload(x.Body)
-	resp, err := p.roundTrip(x, body)
+	resp, body, err := p.roundTrip(x)
+	defer body.join() // after resp.Body.Close, which stops the sender
 	if err != nil {
-		fail(x, err)
-		body.join()
+		fail(x, body, err)
 		return
 	}
-	defer body.join() // after resp.Body.Close, which stops the sender
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		tunnel(x, resp)
@@ -43,41 +44,43 @@ func (p *Proxy) Serve(x *wire.Exchange) {
 	if err := answer(x, resp); err != nil {
 		x.Record.Err = err
 		x.Abort(err)
-		return
 	}
 }
 
-// roundTrip asks one target after the other until one takes the connection: nothing was sent before.
-func (p *Proxy) roundTrip(x *wire.Exchange, body *upload) (*http.Response, error) {
-	r := p.request(x)
-	if x.Length != 0 {
-		r.Body = body
-		body.used = true
-	}
-	var resp *http.Response
-	var err error
+// roundTrip asks one target after the other until one takes the connection: nothing was sent before. The body is nil if there is none.
+func (p *Proxy) roundTrip(x *wire.Exchange) (resp *http.Response, body *upload, err error) {
+	in := &informer{x: x}
+	defer in.stop()
+	r := p.request(x, in)
 	for _, t := range p.Upstream.Pick() {
 		x.Record.Upstream = t.Name
 		r.URL.Scheme, r.URL.Host = t.Scheme, t.Host
 		if p.Upstream.HostTarget {
 			r.Host = t.Host
 		}
+		if x.Length != 0 { // a new one for each: the transport closes it even if it cannot connect
+			body = newUpload(x.Body)
+			r.Body = body
+			if x.Length == wire.Unknown {
+				r.Trailer = body.trailer
+			}
+		}
 		resp, err = t.RoundTrip(r)
 		var dial *net.OpError
-		if err == nil || !errors.As(err, &dial) || dial.Op != "dial" || body.touched() {
+		if err == nil || !errors.As(err, &dial) || dial.Op != "dial" || body != nil && body.touched.Load() {
 			break
 		}
 	}
-	return resp, err
+	if err == nil && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
+		resp.Body.Close()
+		return nil, body, fmt.Errorf("the upstream answered with the status %d", resp.StatusCode)
+	}
+	return resp, body, err
 }
 
 // request is x as the upstream gets it: the very bytes of its path, without what only we may say.
-func (p *Proxy) request(x *wire.Exchange) *http.Request {
-	u := &url.URL{Path: wire.Decode(string(x.Path)), RawPath: string(x.Path), RawQuery: string(x.RawQuery), ForceQuery: x.HasQuery}
-	if u.EscapedPath() != u.RawPath || len(x.Path) > 1 && x.Path[1] == '/' {
-		u = &url.URL{Opaque: string(x.Path), RawQuery: u.RawQuery, ForceQuery: x.HasQuery} // net/url would write other bytes
-	}
-	r := &http.Request{Method: string(x.Method), URL: u, Host: string(x.Authority), Header: http.Header{}, ContentLength: x.Length}
+func (p *Proxy) request(x *wire.Exchange, in *informer) *http.Request {
+	r := &http.Request{Method: string(x.Method), URL: target(x), Host: string(x.Authority), Header: http.Header{}, ContentLength: x.Length}
 	p.fields(x).AddTo(r.Header)
 	if _, ok := r.Header["User-Agent"]; !ok {
 		r.Header["User-Agent"] = nil // none of our own
@@ -86,19 +89,68 @@ func (p *Proxy) request(x *wire.Exchange) *http.Request {
 		r.Header.Set("Connection", "Upgrade")
 		r.Header.Set("Upgrade", string(x.Upgrade))
 	}
-	trace := &httptrace.ClientTrace{Got1xxResponse: func(status int, h textproto.MIMEHeader) error {
-		if status == http.StatusContinue {
-			return nil
+	return r.WithContext(httptrace.WithClientTrace(x.Context(), &httptrace.ClientTrace{Got1xxResponse: in.inform}))
+}
+
+// target gives net/url the very bytes of x's path and query.
+func target(x *wire.Exchange) *url.URL {
+	path := string(x.Path)
+	u := &url.URL{Path: wire.Decode(path), RawPath: path, RawQuery: string(x.RawQuery), ForceQuery: x.HasQuery}
+	switch {
+	case u.EscapedPath() == path:
+	case !strings.HasPrefix(path, "//"):
+		u.Opaque = path // holds bytes that net/url would escape
+	default: // the same, but an Opaque of two slashes would leave as "http://" and a host of the client's choice
+		u.RawPath = escape(path)
+	}
+	return u
+}
+
+// escape encodes the bytes that no URL should hold, and leaves all others.
+func escape(path string) string {
+	var b strings.Builder
+	for i := range len(path) {
+		if c := path[i]; c >= 0x80 || strings.IndexByte("\"<>^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
 		}
-		return x.Inform(status, wire.FromHeader(http.Header(h)))
-	}}
-	return r.WithContext(httptrace.WithClientTrace(x.Context(), trace))
+	}
+	return b.String()
+}
+
+// informer passes the upstream's 1xx on until there is an answer. The transport calls from a goroutine of its own, even after a
+// RoundTrip that was cancelled.
+type informer struct {
+	mu sync.Mutex
+	x  *wire.Exchange
+}
+
+func (in *informer) inform(status int, h textproto.MIMEHeader) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.x == nil || status == http.StatusContinue {
+		return nil
+	}
+	return in.x.Inform(status, wire.FromHeader(http.Header(h)))
+}
+
+func (in *informer) stop() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.x = nil
 }
 
 // answer passes the upstream's answer on.
 func answer(x *wire.Exchange, resp *http.Response) error {
 	if err := x.Head(resp.StatusCode, wire.FromHeader(resp.Header), resp.ContentLength); err != nil {
 		return err
+	}
+	live := resp.ContentLength == wire.Unknown // a stream of events: its head and each piece when it comes
+	if live {
+		if err := x.Flush(); err != nil {
+			return err
+		}
 	}
 	buf := make([]byte, 64<<10)
 	for {
@@ -107,7 +159,7 @@ func answer(x *wire.Exchange, resp *http.Response) error {
 			if _, err := x.Write(buf[:n]); err != nil {
 				return err
 			}
-			if resp.ContentLength == wire.Unknown { // a stream of events: each piece when it comes
+			if live {
 				if err := x.Flush(); err != nil {
 					return err
 				}
@@ -123,9 +175,9 @@ func answer(x *wire.Exchange, resp *http.Response) error {
 }
 
 // fail answers for an upstream that gave no answer.
-func fail(x *wire.Exchange, err error) {
+func fail(x *wire.Exchange, body *upload, err error) {
 	x.Record.Err = err
-	status, why := status(x, err)
+	status, why := status(x, body, err)
 	if status == StatusClientClosed {
 		x.Record.Status = status
 		x.Abort(err)
@@ -135,13 +187,18 @@ func fail(x *wire.Exchange, err error) {
 }
 
 // status is the one place where an upstream's error becomes a status.
-func status(x *wire.Exchange, err error) (int, string) {
+func status(x *wire.Exchange, body *upload, err error) (int, string) {
 	var timeout net.Error
+	read := body.failure()
 	switch {
 	case errors.Is(err, wire.ErrTooLarge):
 		return http.StatusRequestEntityTooLarge, "The request's body is larger than this site takes."
 	case x.Gone() != nil:
 		return StatusClientClosed, ""
+	case errors.Is(read, os.ErrDeadlineExceeded):
+		return http.StatusRequestTimeout, "The request's body did not come in time."
+	case read != nil:
+		return http.StatusBadRequest, "The request's body is malformed."
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return http.StatusGatewayTimeout, "The server behind this site did not answer in time."
 	}

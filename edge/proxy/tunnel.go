@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,12 +28,8 @@ type halfCloser interface {
 // tunnel joins the client with an upstream that switched protocols.
 func tunnel(x *wire.Exchange, resp *http.Response) {
 	up, ok := resp.Body.(io.ReadWriteCloser)
-	if !ok {
-		fail(x, errors.New("the upstream switched protocols without a connection"))
-		return
-	}
-	if x.Upgrade == nil {
-		fail(x, errors.New("the upstream switched protocols unasked"))
+	if !ok || x.Upgrade == nil || !strings.EqualFold(resp.Header.Get("Upgrade"), string(x.Upgrade)) {
+		fail(x, nil, errors.New("the upstream switched protocols unasked"))
 		return
 	}
 	client, err := x.Tunnel(wire.FromHeader(resp.Header))

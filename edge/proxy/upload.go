@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"edge/edge/wire"
 )
@@ -19,9 +20,11 @@ type upload struct {
 	once    sync.Once
 	closed  chan struct{}
 
-	mu   sync.Mutex // held while the body is read
-	read bool       // some of the body may be gone
-	err  error      // for every Read from now on; errJoined: none of the body's own
+	touched atomic.Bool           // some of the body may be gone
+	failed  atomic.Pointer[error] // what a Read failed with
+
+	reading sync.Mutex
+	joined  bool
 }
 
 func newUpload(body wire.Body) *upload {
@@ -29,28 +32,20 @@ func newUpload(body wire.Body) *upload {
 }
 
 func (u *upload) Read(p []byte) (int, error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.err != nil {
-		return 0, u.err
+	u.reading.Lock()
+	defer u.reading.Unlock()
+	if u.joined {
+		return 0, errJoined
 	}
-	u.read = true
+	u.touched.Store(true)
 	n, err := u.body.Read(p)
-	u.err = err
-	if err == io.EOF {
+	switch {
+	case err == io.EOF:
 		u.body.Trailers().DelFunc(claim).AddTo(u.trailer)
+	case err != nil:
+		u.failed.Store(&err)
 	}
 	return n, err
-}
-
-// failure gives what the body's own Read failed with, and whether any of it was read.
-func (u *upload) failure() (err error, read bool) {
-	if u == nil {
-		return nil, false
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.err, u.read
 }
 
 // Close is how the transport says that it needs no more. A Read may still wait then.
@@ -59,13 +54,21 @@ func (u *upload) Close() error {
 	return nil
 }
 
-// join waits until the transport has done with the body. The exchange must have been finished or aborted, which ends a Read that waits.
+// failure gives what the body itself failed with.
+func (u *upload) failure() error {
+	if u == nil || u.failed.Load() == nil {
+		return nil
+	}
+	return *u.failed.Load()
+}
+
+// join waits until the transport has done with the body. The exchange must have been finished or aborted: that ends a Read that waits.
 func (u *upload) join() {
 	if u == nil {
 		return
 	}
 	<-u.closed
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.err = errJoined
+	u.reading.Lock()
+	defer u.reading.Unlock()
+	u.joined = true
 }

@@ -42,8 +42,14 @@ func (u *Upstream) Pick() []*Target {
 	return append(u.targets[first:len(u.targets):len(u.targets)], u.targets[:first]...)
 }
 
-// RoundTrip asks the target. See http.RoundTripper.
-func (t *Target) RoundTrip(r *http.Request) (*http.Response, error) { return t.transport.RoundTrip(r) }
+// RoundTrip asks the target. See http.RoundTripper; but r.Header gets, or loses, its Te.
+func (t *Target) RoundTrip(r *http.Request) (*http.Response, error) {
+	r.Header.Del("Te")
+	if t.transport.Protocols != nil {
+		r.Header.Set("Te", "trailers") // gRPC's C++ servers refuse requests without it
+	}
+	return t.transport.RoundTrip(r)
+}
 
 // Dial connects to the target, for a tunnel.
 func (t *Target) Dial(ctx context.Context) (net.Conn, error) { return t.dial(ctx) }
