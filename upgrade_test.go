@@ -24,7 +24,7 @@ func underLoad(t *testing.T, p *proc, change func()) map[string]*drill.Report {
 		"h1 kept, 300 ms, TLS": drill.KeepAlive(h1, base, 300*time.Millisecond),
 		"h1 each anew":         drill.EachAnew(plain, base),
 		"h1 each anew, TLS":    drill.EachAnew(h1, base),
-		"h2":                   drill.Streams(h2, "https://app.localhost", 4),
+		"h2":                   drill.Streams(h2, "https://app.localhost", 8),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -85,7 +85,7 @@ func TestUpgradeByShutdownLoses(t *testing.T) {
 	_, addr := origin(t)
 	p := start(t, "edge-shutdown", config+relayTo(addr))
 	reports := underLoad(t, p, func() {
-		for range 5 {
+		for range 8 {
 			settle()
 			p.upgrade()
 		}
@@ -109,7 +109,7 @@ func TestUpgradeByOneGoawayLoses(t *testing.T) {
 	_, addr := origin(t)
 	p := start(t, "edge-onegoaway", config+relayTo(addr))
 	reports := underLoad(t, p, func() {
-		for range 5 {
+		for range 8 {
 			settle()
 			p.upgrade()
 		}

@@ -77,14 +77,6 @@ func (c *Conn) handshake() bool {
 	return true
 }
 
-// ConnectionState is for x/net's HTTP/2, which looks at the cipher.
-func (c *Conn) ConnectionState() tls.ConnectionState {
-	if c.info.TLS == nil {
-		return tls.ConnectionState{}
-	}
-	return *c.info.TLS
-}
-
 // tell makes the connection one that is to end, after a wait. The first call counts.
 func (c *Conn) tell(wait time.Duration) {
 	c.tellAt.CompareAndSwap(0, time.Now().Add(wait).UnixNano())

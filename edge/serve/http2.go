@@ -1,31 +1,23 @@
 package serve
 
 import (
-	"context"
 	"net/http"
 	"sync"
 	"time"
-
-	"golang.org/x/net/http2"
-
-	"edge/edge/wire"
 )
 
-// serveHTTP2 serves HTTP/2 with x/net's server, one for this connection alone: its graceful end is then this connection's.
+// serveHTTP2 serves HTTP/2 with net/http's server for unencrypted HTTP/2: what lies below is TLS already, and the one GOAWAY that this
+// server knows is not enough, so that a goawayConn must be between.
 func (c *Conn) serveHTTP2() {
 	c.multi.Store(true)
 	ga := &goawayConn{Conn: c}
-	srv := c.httpServer(wire.ServeHTTP(c, c.info, nil))
-	h2 := &http2.Server{IdleTimeout: c.settings.Timeouts.Idle, WriteByteTimeout: c.settings.Timeouts.Write, MaxConcurrentStreams: 250}
-	if err := http2.ConfigureServer(srv, h2); err != nil {
-		c.server.Log.Error("http2", "error", err)
-		return
-	}
-	ended := make(chan struct{})
+	srv := c.httpServer(nil)
+	srv.Protocols.SetUnencryptedHTTP2(true)
+	c.SetReadDeadline(time.Now().Add(c.settings.Timeouts.Header)) // for the preface; net/http takes it back
+	ended := c.begin(srv, ga)
 	var wg sync.WaitGroup
 	wg.Go(func() { c.goaway(ga, srv, ended) })
-	h2.ServeConn(ga, &http2.ServeConnOpts{Context: c.ctx, BaseConfig: srv})
-	close(ended)
+	<-ended
 	wg.Wait()
 }
 
@@ -56,5 +48,7 @@ func (c *Conn) goaway(ga *goawayConn, srv *http.Server, ended chan struct{}) {
 		case <-wait.C:
 		}
 	}
-	srv.Shutdown(context.Background()) // the server has this connection only, which it does not close: it sends its GOAWAY
+	// The server has this connection only, and it does not close one of HTTP/2: it sends its GOAWAY, and waits for the streams.
+	srv.Shutdown(c.ctx)
+	<-ended
 }

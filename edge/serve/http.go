@@ -1,0 +1,88 @@
+package serve
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+
+	"edge/edge/wire"
+)
+
+// maxStreams is how many requests of an HTTP/2 connection run at a time.
+const maxStreams = 250
+
+// serveHTTP1 serves HTTP/1.1. Its Shutdown is never called: it drops requests that it has read already (golang/go#75591).
+func (c *Conn) serveHTTP1() {
+	srv := c.httpServer(c.last)
+	srv.Protocols.SetHTTP1(true)
+	srv.ConnState = func(_ net.Conn, state http.ConnState) {
+		c.idle.Store(state == http.StateIdle || state == http.StateNew)
+	}
+	c.idle.Store(true)
+	ended := c.begin(srv, c)
+	if c.server.Fault == FaultShutdown {
+		go c.shutdownWhenTold(srv, ended)
+	}
+	<-ended
+}
+
+// shutdownWhenTold is FaultShutdown.
+func (c *Conn) shutdownWhenTold(srv *http.Server, ended chan struct{}) {
+	select {
+	case <-c.told:
+		srv.Shutdown(c.ctx)
+	case <-ended:
+	}
+}
+
+// httpServer gives a net/http server for this connection alone, so that its bounds and its drain are its own. last is wire.ServeHTTP's.
+func (c *Conn) httpServer(last func() bool) *http.Server {
+	t := c.settings.Timeouts
+	return &http.Server{
+		Handler: wire.ServeHTTP(c, c.info, last), Protocols: new(http.Protocols),
+		ReadHeaderTimeout: t.Header, IdleTimeout: t.Idle,
+		WriteTimeout:   t.Write, // for what net/http itself writes; an Exchange gives each of its writes a new time
+		MaxHeaderBytes: c.settings.MaxHeader,
+		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: t.Write},
+		BaseContext:    func(net.Listener) context.Context { return c.ctx },
+		ErrorLog:       slog.NewLogLogger(c.server.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// begin gives nc to srv. The channel closes when it, or who hijacked nc from it, has closed nc.
+func (c *Conn) begin(srv *http.Server, nc wire.Stream) (ended chan struct{}) {
+	ended = make(chan struct{})
+	srv.Serve(&oneShot{&closeNotifier{Stream: nc, closed: ended}})
+	return ended
+}
+
+// oneShot is a listener of one connection.
+type oneShot struct{ c net.Conn }
+
+func (l *oneShot) Accept() (net.Conn, error) {
+	if l.c == nil {
+		return nil, io.EOF
+	}
+	c := l.c
+	l.c = nil
+	return c, nil
+}
+
+func (l *oneShot) Close() error   { return nil }
+func (l *oneShot) Addr() net.Addr { return &net.TCPAddr{} }
+
+// closeNotifier says when it is closed.
+type closeNotifier struct {
+	wire.Stream
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (n *closeNotifier) Close() error {
+	n.Stream.Close()
+	n.once.Do(func() { close(n.closed) })
+	return nil
+}

@@ -1,0 +1,82 @@
+package wire
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// lines gives fields as "name: value", sorted.
+func lines(f Fields) string {
+	var list []string
+	for _, x := range f {
+		list = append(list, fmt.Sprintf("%s: %s", x.Name, x.Value))
+	}
+	slices.Sort(list)
+	return strings.Join(list, "\n")
+}
+
+func TestFields(t *testing.T) {
+	f := Fields(nil).Add("a", "1").Add("b", "2").Add("a", "3")
+	if v, n := f.Get("a"); string(v) != "1" || n != 2 {
+		t.Errorf("a is %q, %d times", v, n)
+	}
+	if v, n := f.Get("c"); v != nil || n != 0 {
+		t.Errorf("c is %q, %d times", v, n)
+	}
+	c := f.Clone()
+	if got := lines(f.Del("a")); got != "b: 2" {
+		t.Errorf("without a: %q", got)
+	}
+	c[0].Value[0] = 'x'
+	if got := lines(c); got != "a: 3\na: x\nb: 2" {
+		t.Errorf("the copy: %q", got)
+	}
+	if got := lines(c.DelFunc(func(name []byte) bool { return name[0] == 'b' })); got != "a: 3\na: x" {
+		t.Errorf("without b: %q", got)
+	}
+}
+
+var framing = []string{
+	"Host", "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Content-Length", "Upgrade", "Expect", "Date", "Http2-Settings",
+}
+
+func TestFromHeader(t *testing.T) {
+	all := http.Header{"Accept": {"*/*"}}
+	for _, name := range framing {
+		all[name] = []string{"x"}
+	}
+	for name, c := range map[string]struct {
+		h    http.Header
+		want string
+	}{
+		"empty":                    {nil, ""},
+		"framing":                  {all, "accept: */*"},
+		"lower case":               {http.Header{"X-A": {"B"}, "content-length": {"5"}}, "x-a: B"},
+		"several values":           {http.Header{"X-A": {"1", "2"}}, "x-a: 1\nx-a: 2"},
+		"cookie crumbs":            {http.Header{"Cookie": {"a=1", "b=2", "c=3"}}, "cookie: a=1; b=2; c=3"},
+		"no cookie":                {http.Header{"Cookie": nil}, ""},
+		"named":                    {http.Header{"Connection": {"close, X-A ,x-b", "X-C"}, "X-A": {"1"}, "X-B": {"1"}, "X-C": {"1"}, "X-D": {"1"}}, "x-d: 1"},
+		"trailer prefix":           {http.Header{http.TrailerPrefix + "X-A": {"1"}, "X-B": {"2"}}, "x-b: 2"},
+		"an end-to-end one, named": {http.Header{"Authorization": {"x"}, "Connection": {"authorization"}}, ""},
+	} {
+		if got := lines(FromHeader(c.h)); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// No handler can forge framing, whatever the way in.
+func TestAddTo(t *testing.T) {
+	f := Fields(nil).Add("x-a", "1").Add("x-a", "2")
+	for _, name := range framing {
+		f = f.Add(strings.ToLower(name), "x")
+	}
+	h := http.Header{}
+	f.AddTo(h)
+	if len(h) != 1 || !slices.Equal(h["X-A"], []string{"1", "2"}) {
+		t.Errorf("got %v", h)
+	}
+}
