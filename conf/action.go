@@ -11,7 +11,7 @@ var actions = []struct {
 	read func(*loader, value, *Route)
 }{
 	{"proxy", func(l *loader, v value, r *Route) { r.Proxy = l.proxy(v, overHTTP) }},
-	{"files", func(_ *loader, v value, r *Route) { r.Files = &Files{Root: v.path()} }},
+	{"files", func(_ *loader, v value, r *Route) { r.Files = &Files{Pos: v.pos(), Root: v.path()} }},
 	{"redirect", func(_ *loader, v value, r *Route) { r.Redirect = redirect(v) }},
 	{"respond", func(_ *loader, v value, r *Route) { r.Respond = respond(v) }},
 	{"echo", func(_ *loader, v value, r *Route) { r.Echo = echo(v) }},
@@ -46,7 +46,7 @@ func (l *loader) action(t *table, r *Route) bool {
 
 // redirect reads where to, or a table { to, status }.
 func redirect(v value) *Redirect {
-	r := &Redirect{Status: 308}
+	r := &Redirect{Pos: v.pos(), Status: 308}
 	if t, ok := v.raw.(map[string]any); ok {
 		t := newTable(v.l, "redirect", t, v.place)
 		defer t.done()
@@ -122,7 +122,7 @@ func checkAuthority(rest string) error {
 func respond(v value) *Respond {
 	t := v.table("respond")
 	defer t.done()
-	r := &Respond{Status: t.get("status").integer(200, 200, 599)}
+	r := &Respond{Pos: v.pos(), Status: t.get("status").integer(200, 200, 599)}
 	body := t.get("body")
 	r.Body = body.text()
 	if r.Body != "" && (r.Status == 204 || r.Status == 205 || r.Status == 304) {

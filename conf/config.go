@@ -65,6 +65,7 @@ type Address struct {
 
 // ListenerTimeouts bound how long a client may take. None is zero.
 type ListenerTimeouts struct {
+	Pos    Pos           // of the listener, where they are the defaults
 	Header time.Duration // for TLS, and for the whole head of a request
 	Body   time.Duration // without any progress while a request's body is read
 	Write  time.Duration // without any progress while a response is written
@@ -138,12 +139,14 @@ func (a Access) NeedsLogin() bool { return !a.Public }
 
 // Files is the action "files".
 type Files struct {
+	Pos      Pos
 	Root     File   // an existing folder is not checked here
 	Fallback string // below Root, starts with "/": served with 200 where nothing is found; "": 404
 }
 
 // Redirect is the action "redirect".
 type Redirect struct {
+	Pos Pos
 	// To is an absolute http(s) URL or a path. With no path of its own ("https://www.example.org") it gets the request's path and query.
 	To     string
 	Status int // 301, 302, 303, 307 or 308 (the default)
@@ -151,6 +154,7 @@ type Redirect struct {
 
 // Respond is the action "respond": a fixed answer, text/plain unless the vhost's headers say otherwise.
 type Respond struct {
+	Pos    Pos
 	Status int // 200 to 599
 	Body   string
 }
@@ -177,6 +181,7 @@ type Target struct {
 
 // UpstreamTimeouts bound what edge waits for. None is zero.
 type UpstreamTimeouts struct {
+	Pos      Pos // of the upstream, where they are the defaults
 	Connect  time.Duration
 	Response time.Duration // from the request's end to the answer's head
 	Idle     time.Duration // an unused connection is closed after this
@@ -202,6 +207,7 @@ type Login struct {
 
 // Drain is [drain].
 type Drain struct {
+	Pos    Pos           // of the file, where there is no [drain]
 	Spread time.Duration // over which a drain tells its connections
 	Stop   time.Duration // TERM: how long requests may take
 	Hard   time.Duration // after a change: cut what is left; 0: never
@@ -209,6 +215,7 @@ type Drain struct {
 
 // Upgrade is [upgrade].
 type Upgrade struct {
+	Pos            Pos           // of the file, where there is no [upgrade]
 	Ready          time.Duration // the new process must be ready within
 	Probation      time.Duration // and serve for this long before there is no way back
 	MaxGenerations int

@@ -68,6 +68,7 @@ func (l *loader) listenerName(ln *Listener, v value) {
 func listenerTimeouts(t *table) ListenerTimeouts {
 	defer t.done()
 	return ListenerTimeouts{
+		Pos:    t.pos(),
 		Header: t.get("header").duration(10 * time.Second),
 		Body:   t.get("body").duration(60 * time.Second),
 		Write:  t.get("write").duration(60 * time.Second),

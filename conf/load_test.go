@@ -54,6 +54,20 @@ key = "b"
 		t.Errorf("the header is not at %v", at)
 	}
 	found := 0
+	places("Config", c, func(path string, at *Pos) {
+		found++
+		optional := path == "Config.StateDirPos" || path == "Config.Log.Pos" || path == "Config.Drain.Pos" || path == "Config.Upgrade.Pos"
+		if at.File == "" || at.Line == 0 && !optional {
+			t.Errorf("%s is %q", path, at)
+		}
+	})
+	if found < 30 {
+		t.Errorf("only %d places were found", found)
+	}
+}
+
+// places calls f for each Pos that can be reached from c, and its path.
+func places(path string, c *Config, f func(path string, at *Pos)) {
 	seen := map[uintptr]bool{}
 	var walk func(path string, v reflect.Value)
 	walk = func(path string, v reflect.Value) {
@@ -68,24 +82,52 @@ key = "b"
 				walk(path, v.Index(i))
 			}
 		case reflect.Struct:
-			if at, ok := v.Interface().(Pos); ok {
-				found++
-				if at.File == "" || at.Line == 0 && path != "Config.StateDirPos" && path != "Config.Log.Pos" {
-					t.Errorf("%s is %q", path, at)
-				}
+			switch s := v.Addr().Interface().(type) {
+			case *Pos:
+				f(path, s)
 				return
-			}
-			if f, ok := v.Interface().(File); ok && f.Path == "" {
-				return // not given
+			case *File:
+				if s.Path == "" { // not given
+					return
+				}
 			}
 			for i := range v.NumField() {
 				walk(path+"."+v.Type().Field(i).Name, v.Field(i))
 			}
 		}
 	}
-	walk("Config", reflect.ValueOf(c).Elem())
-	if found < 30 {
-		t.Errorf("only %d places were found", found)
+	walk(path, reflect.ValueOf(c).Elem())
+}
+
+// Every struct of a configuration knows its place.
+func TestEveryStructHasAPos(t *testing.T) {
+	var look func(s reflect.Type)
+	look = func(s reflect.Type) {
+		switch s.Kind() {
+		case reflect.Pointer, reflect.Slice:
+			look(s.Elem())
+		case reflect.Struct:
+			if _, ok := s.FieldByName("Pos"); !ok {
+				t.Errorf("%v has no Pos", s)
+			}
+			for i := range s.NumField() {
+				if f := s.Field(i).Type; f != s && f != reflect.TypeFor[Pos]() && f != reflect.TypeFor[*Listener]() && f != reflect.TypeFor[*Upstream]() {
+					look(f)
+				}
+			}
+		}
+	}
+	config := reflect.TypeFor[Config]() // whose place is File
+	for i := range config.NumField() {
+		if f := config.Field(i).Type; f != reflect.TypeFor[Pos]() {
+			if f.Kind() == reflect.Slice {
+				f = f.Elem()
+			}
+			if f.Kind() == reflect.Pointer {
+				f = f.Elem()
+			}
+			look(f)
+		}
 	}
 }
 

@@ -36,6 +36,7 @@ func accessLog(v value) string {
 
 func (l *loader) drain(t *table) {
 	l.config.Drain = Drain{
+		Pos:    t.pos(),
 		Spread: t.get("spread").delay(5 * time.Second),
 		Stop:   t.get("stop").duration(30 * time.Second),
 		Hard:   t.get("hard").delay(0),
@@ -45,6 +46,7 @@ func (l *loader) drain(t *table) {
 
 func (l *loader) upgrade(t *table) {
 	l.config.Upgrade = Upgrade{
+		Pos:            t.pos(),
 		Ready:          t.get("ready").duration(60 * time.Second),
 		Probation:      t.get("probation").duration(10 * time.Second),
 		MaxGenerations: t.get("max_generations").integer(8, 1, math.MaxInt32),

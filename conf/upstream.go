@@ -53,6 +53,7 @@ var defaultUpstreamTimeouts = UpstreamTimeouts{Connect: 5 * time.Second, Respons
 func upstreamTimeouts(t *table) UpstreamTimeouts {
 	defer t.done()
 	return UpstreamTimeouts{
+		Pos:      t.pos(),
 		Connect:  t.get("connect").duration(defaultUpstreamTimeouts.Connect),
 		Response: t.get("response").duration(defaultUpstreamTimeouts.Response),
 		Idle:     t.get("idle").duration(defaultUpstreamTimeouts.Idle),
@@ -129,6 +130,7 @@ func (l *loader) urlUpstream(v value) *Upstream {
 	u := l.urls[name]
 	if u == nil {
 		u = &Upstream{Pos: v.pos(), Name: name, Targets: []Target{t}, Timeouts: defaultUpstreamTimeouts}
+		u.Timeouts.Pos = u.Pos
 		l.urls[name] = u
 		l.config.Upstreams = append(l.config.Upstreams, u)
 	}

@@ -220,7 +220,7 @@ func TestDueAndFailing(t *testing.T) {
 			}
 			w.do("1s")
 		}
-		if n := strings.Count(w.called(), "reload"); n < 8 || n > 10 {
+		if n := strings.Count(w.called(), "reload"); n < 9 || n > 11 {
 			t.Errorf("%d reloads in ten minutes", n)
 		}
 		w.finish()

@@ -8,7 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -28,7 +28,7 @@ type world struct {
 	signals chan os.Signal
 	cancel  context.CancelFunc // of Run's context
 	end     chan error         // ends the job that runs
-	busy    atomic.Int32       // jobs that run: never more than one
+	mu      sync.Mutex         // of what follows; the test holds it, except in do
 	running string
 	calls   []string // what was called, in order
 	pending bool     // a HUP was sent and nothing has come of it
@@ -36,7 +36,6 @@ type world struct {
 	asked   int  // how often Due was
 	deaf    bool // an upgrade goes on though its context has ended
 	reopen  error
-	cuts    bool // Stop's context ended before it did
 	ended   bool
 	cut     int64
 	log     bytes.Buffer
@@ -49,7 +48,7 @@ func start(t *testing.T, takeOver bool) *world {
 		Reload: w.job("reload"), Upgrade: w.job("upgrade"), PassOn: w.passOn,
 		Drain: func(ctx context.Context) { w.job("drain")(ctx) },
 		Stop:  w.stop, Reopen: w.reopened, Due: w.isDue,
-		Log: slog.New(slog.NewTextHandler(&w.log, nil)),
+		Log: slog.New(slog.NewTextHandler(w, nil)),
 	}
 	if takeOver {
 		a.TakeOver = w.job("take-over")
@@ -58,19 +57,23 @@ func start(t *testing.T, takeOver bool) *world {
 	ctx, w.cancel = context.WithCancel(t.Context())
 	go w.run(ctx, a)
 	synctest.Wait()
+	w.mu.Lock()
 	return w
 }
 
 func (w *world) run(ctx context.Context, a Actions) {
-	w.cut = Run(ctx, w.signals, a)
-	w.ended = true
+	cut := Run(ctx, w.signals, a)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended, w.cut = true, cut
 }
 
 // job is an action that lasts until the test, or its context, ends it.
 func (w *world) job(name string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		defer w.begin(name)()
-		if name == "upgrade" && w.deaf {
+		deaf, end := w.begin(name)
+		defer end()
+		if deaf {
 			return <-w.end
 		}
 		select {
@@ -90,8 +93,10 @@ func (w *world) stop(ctx context.Context) (cut int64) {
 	return 0
 }
 
-func (w *world) begin(name string) (end func()) {
-	if w.busy.Add(1) != 1 {
+func (w *world) begin(name string) (deaf bool, end func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running != "" {
 		w.t.Errorf("%s began while %s ran", name, w.running)
 	}
 	w.running = name
@@ -99,25 +104,39 @@ func (w *world) begin(name string) (end func()) {
 	if name == "reload" || name == "stop" {
 		w.pending = false
 	}
-	return func() {
+	return w.deaf && name == "upgrade", func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		w.running = ""
-		w.busy.Add(-1)
 	}
 }
 
 func (w *world) passOn() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.calls = append(w.calls, "pass-on")
 	w.pending = false
 }
 
 func (w *world) reopened() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.calls = append(w.calls, "reopen")
 	return w.reopen
 }
 
 func (w *world) isDue() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.asked++
 	return w.due
+}
+
+// Write takes the log.
+func (w *world) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(line)
 }
 
 var signals = map[string]os.Signal{
@@ -128,18 +147,24 @@ var signals = map[string]os.Signal{
 // the job that runs; "deaf", which makes upgrades so; or the passing of a time.
 func (w *world) do(event string) {
 	w.t.Helper()
+	if event == "HUP" && w.running != "drain" && w.running != "stop" {
+		w.pending = true
+	}
+	if event == "deaf" {
+		w.deaf = true
+	}
+	w.mu.Unlock()
+	defer w.mu.Lock()
 	switch event {
+	case "deaf":
 	case "ctx":
 		w.cancel()
-	case "deaf":
-		w.deaf = true
 	case "ok":
 		w.end <- nil
 	case "fail":
 		w.end <- errFake
 	default:
 		if sig, ok := signals[event]; ok {
-			w.pending = w.pending || event == "HUP" && w.running != "drain" && w.running != "stop"
 			w.signals <- sig
 			break
 		}

@@ -118,7 +118,7 @@ func readCA(spec *conf.Upstream) ([]byte, *conf.Error) {
 
 // specKey says in one string all that makes an upstream what it is.
 func specKey(spec *conf.Upstream, ca []byte) string {
-	key := fmt.Sprintln(spec.Name, spec.Timeouts, spec.HostTarget, spec.TLSServerName, sha256.Sum256(ca))
+	key := fmt.Sprintln(spec.Name, spec.Timeouts.Connect, spec.Timeouts.Response, spec.Timeouts.Idle, spec.HostTarget, spec.TLSServerName, sha256.Sum256(ca))
 	for _, t := range spec.Targets {
 		key += fmt.Sprintln(t.Scheme, t.Address)
 	}

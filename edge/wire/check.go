@@ -140,6 +140,9 @@ func CanonicalHost(authority string) (lower, host string, err error) {
 
 // name checks a host name, and gives it in ASCII.
 func name(s string) (string, error) {
+	if len(s) > 253 { // before idna, whose time is the square of it
+		return "", errHost
+	}
 	if !isASCII(s) {
 		var err error
 		if s, err = idna.Lookup.ToASCII(s); err != nil {
