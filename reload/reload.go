@@ -44,8 +44,8 @@ type Actions struct {
 
 // Run obeys the signals until a stop, or a drain after an upgrade, has ended; so does ctx's end, like TERM. It says how much was cut.
 //
-// HUP reloads, USR2 upgrades, USR1 reopens the logs, TERM and INT stop, a second one at once. Reloads coalesce, and wait for an upgrade's end; a
-// second upgrade is refused.
+// HUP reloads, USR2 upgrades, USR1 reopens the logs, TERM and INT stop, a second one at once. Reloads coalesce, and wait for an upgrade's end; an
+// upgrade waits for a reload's, and a second one is refused.
 func Run(ctx context.Context, signals <-chan os.Signal, a Actions) (cut int64) {
 	s := &supervisor{Actions: a, done: make(chan outcome)}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -80,6 +80,7 @@ type supervisor struct {
 	cancel        context.CancelFunc
 	running       job
 	done          chan outcome
+	wantUpgrade   bool // a reload is to end first
 	wantReload    bool
 	wantStop      bool
 	wantCut       bool // a stop was asked for again before it could begin
@@ -132,11 +133,11 @@ func (s *supervisor) signal(sig os.Signal) {
 		}
 		s.wantReload = true
 	case syscall.SIGUSR2:
-		if s.running != idle {
+		if s.running != idle && (s.running != reload || s.wantUpgrade || s.wantStop) {
 			s.Log.Warn("upgrade refused", "because", "in progress: "+string(s.running))
 			return
 		}
-		s.start(upgrade, s.Upgrade)
+		s.wantUpgrade = true
 	case syscall.SIGUSR1:
 		if err := s.Reopen(); err != nil {
 			s.Log.Error("logs not reopened", "error", err)
@@ -170,6 +171,9 @@ func (s *supervisor) next() {
 		}
 		s.running = stop
 		go s.runStop()
+	case s.wantUpgrade:
+		s.wantUpgrade = false
+		s.start(upgrade, s.Upgrade)
 	case s.wantReload:
 		s.wantReload = false
 		s.reloadStarted = time.Now()
