@@ -115,7 +115,6 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 	if err := s.becomePrimary(); err != nil {
 		s.log.Error("pid file", "error", err)
 	}
-	s.log.Info("this process has taken over", "pid", os.Getpid(), "generation", s.generation)
 	return nil
 }
 

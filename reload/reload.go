@@ -211,7 +211,9 @@ func (s *supervisor) finished(o outcome) (end bool) {
 		if o.err != nil {
 			s.Log.Error("take-over failed", "error", o.err)
 			s.wantStop = true
+			return false
 		}
+		s.Log.Info("this process has taken over", "pid", os.Getpid())
 	case reload:
 		if o.err != nil {
 			s.Log.Error("reload refused: nothing has changed", "error", o.err)

@@ -18,6 +18,7 @@ var (
 	errHeadSent = errors.New("wire: the head of the answer was sent already")
 	errAborted  = errors.New("wire: the answer was aborted")
 	errShort    = errors.New("wire: the answer is shorter than it was said to be")
+	errLong     = errors.New("wire: the answer is longer than it was said to be")
 )
 
 // past is a deadline that ends what waits.
@@ -211,6 +212,9 @@ func (a *answer) Write(p []byte) (n int, err error) {
 	if a.bodiless() {
 		return len(p), nil
 	}
+	if a.length >= 0 && a.rec.BytesOut+int64(len(p)) > a.length {
+		return 0, errLong
+	}
 	defer a.pause()
 	for {
 		if a.aborted.Load() {
@@ -275,6 +279,9 @@ func (a *answer) Finish(trailers Fields) error {
 	if a.length >= 0 && a.rec.BytesOut != a.length { // HTTP/2 would not tell the client
 		a.Abort(errShort)
 		return errShort
+	}
+	if len(trailers) > 0 && a.length == Unknown {
+		a.Flush() // else net/http would give a short answer its length, and no trailers
 	}
 	for _, t := range trailers {
 		if !Framing(t.Name) {
