@@ -94,6 +94,7 @@ func run(ctx context.Context, file string, signals <-chan os.Signal) error {
 	}
 	level := new(slog.LevelVar)
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	slog.SetDefault(log)
 	cut, err := edge.Run(ctx, edge.Options{File: file, Program: program, Signals: signals, Log: log, Level: level, Fault: fault})
 	if err == nil && cut > 0 {
 		return errCut(cut)

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/storage"
+	"github.com/chromedp/chromedp"
+)
+
+// selfSigned makes a file with a certificate that vouches for itself, and its key.
+func selfSigned(t *testing.T, file string, names ...string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
+	secret, err2 := x509.MarshalPKCS8PrivateKey(key)
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})...)
+	if err := cmp.Or(err, err2, os.WriteFile(file, text, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// port is the https listener's.
+func (p *proc) port() string {
+	p.t.Helper()
+	_, port, _ := net.SplitHostPort(p.addr("https"))
+	return port
+}
+
+// url is an address on the https listener.
+func (p *proc) url(host, rest string) string {
+	p.t.Helper()
+	return "https://" + host + ":" + p.port() + rest
+}
+
+// pin is the hash of the key that edge has for a host.
+func (p *proc) pin(host string) string {
+	p.t.Helper()
+	c := p.connect("https", &tls.Config{ServerName: host, InsecureSkipVerify: true}) // to learn what the browser is to insist on
+	defer c.Close()
+	hash := sha256.Sum256(c.(*tls.Conn).ConnectionState().PeerCertificates[0].RawSubjectPublicKeyInfo)
+	return base64.StdEncoding.EncodeToString(hash[:])
+}
+
+// browser is Debian's Chromium with a profile of its own.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu      sync.Mutex
+	errors  []string // of the consoles of all tabs
+	origins []string // that were asked for anything, by any tab
+}
+
+// openBrowser opens a browser for a minute at most. It finds hosts by these rules, and believes one key whoever signed it.
+func openBrowser(t *testing.T, pin, rules string) *browser {
+	t.Helper()
+	bin, err := exec.LookPath("chromium")
+	if err != nil {
+		needs(t, "chromium")
+	}
+	minute, end := context.WithTimeout(context.Background(), time.Minute)
+	allocator, endAllocator := chromedp.NewExecAllocator(minute, append(chromedp.DefaultExecAllocatorOptions[:],
+		// The library adds headless, a profile that it removes, and for root no sandbox.
+		chromedp.ExecPath(bin), chromedp.DisableGPU, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("no-proxy-server", true), chromedp.Flag("host-resolver-rules", rules), chromedp.Flag("ignore-certificate-errors-spki-list", pin))...)
+	ctx, endBrowser := chromedp.NewContext(allocator)
+	t.Cleanup(func() { endBrowser(); endAllocator(); end() })
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return &browser{t: t, ctx: ctx}
+}
+
+// tab opens an empty one.
+func (b *browser) tab() *tab {
+	b.t.Helper()
+	ctx, cancel := chromedp.NewContext(b.ctx)
+	b.t.Cleanup(cancel)
+	if err := chromedp.Listen(ctx, b.watch); err != nil {
+		b.t.Fatal(err)
+	}
+	return &tab{b, ctx}
+}
+
+func (b *browser) watch(event any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch ev := event.(type) {
+	case *log.EventEntryAdded:
+		if ev.Entry.Level == log.EntryLevelError {
+			b.errors = append(b.errors, ev.Entry.Text)
+		}
+	case *runtime.EventExceptionThrown:
+		b.errors = append(b.errors, ev.ExceptionDetails.Text)
+	case *network.EventRequestWillBeSent:
+		if u, err := url.Parse(ev.Request.URL); err == nil && u.Host != "" {
+			b.origins = append(b.origins, u.Scheme+"://"+u.Host)
+		}
+	}
+}
+
+// wantOrigins fails if anybody else was asked for anything.
+func (b *browser) wantOrigins(want ...string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	wantSet(b.t, "asked for anything", slices.Compact(slices.Sorted(slices.Values(b.origins))), want)
+}
+
+// wantErrors fails if the consoles hold others than these.
+func (b *browser) wantErrors(parts ...string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !slices.EqualFunc(b.errors, parts, strings.Contains) {
+		b.t.Errorf("errors on the console: %q, want %q", b.errors, parts)
+	}
+}
+
+func wantSet(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %q, want %q", what, got, want)
+	}
+}
+
+// wantCookies fails unless there are these, "host name" each, and all of them as LOGIN.md §2b wants them.
+func (b *browser) wantCookies(want ...string) {
+	b.t.Helper()
+	jar, err := chromedp.CallBrowser(b.ctx, storage.GetCookies, storage.GetCookiesParams{})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var got []string
+	for _, c := range jar.Cookies {
+		got = append(got, c.Domain+" "+c.Name) // with a dot before the domain, if other hosts may have it too
+		if !c.Secure || !c.HTTPOnly || c.SameSite != network.CookieSameSiteLax || c.Path != "/" {
+			b.t.Errorf("cookie %s of %s: %+v", c.Name, c.Domain, c)
+		}
+	}
+	wantSet(b.t, "cookies", got, want)
+}
+
+// tab is what a person sees.
+type tab struct {
+	*browser
+	ctx context.Context
+}
+
+// load does what makes a page load, and gives its status once it has.
+func (tab *tab) load(steps ...chromedp.Action[chromedp.Void]) int64 {
+	tab.t.Helper()
+	resp, err := chromedp.RunResponse(tab.ctx, steps...)
+	if err != nil {
+		tab.t.Fatalf("no page: %v", err)
+	}
+	return resp.Status
+}
+
+func (tab *tab) open(address string) int64 {
+	tab.t.Helper()
+	return tab.load(chromedp.Navigate(address))
+}
+
+// press presses the button of the page's form.
+func (tab *tab) press() int64 {
+	tab.t.Helper()
+	return tab.load(chromedp.Click(chromedp.CSS("main form button")))
+}
+
+// fill types name and password into the page's form, and sends it.
+func (tab *tab) fill(name, password string) int64 {
+	tab.t.Helper()
+	err := chromedp.Do(tab.ctx, chromedp.Clear(chromedp.ID("name")),
+		chromedp.SendKeys(chromedp.ID("name"), name), chromedp.SendKeys(chromedp.ID("password"), password))
+	if err != nil {
+		tab.t.Fatalf("no form to fill: %v", err)
+	}
+	return tab.press()
+}
+
+// back goes back in the history: to a page that is kept as it was, or is loaded again.
+func (tab *tab) back() {
+	tab.t.Helper()
+	_, err := chromedp.Run(tab.ctx, chromedp.WaitEvent(page.FrameNavigated, nil, chromedp.Evaluate[chromedp.Void]("history.back()")))
+	if err != nil {
+		tab.t.Fatal(err)
+	}
+}
+
+func (tab *tab) location() string { return evaluate[string](tab, "location.href") }
+
+// evaluate is what a script in the page finds.
+func evaluate[T any](tab *tab, script string) T {
+	tab.t.Helper()
+	v, err := chromedp.Run(tab.ctx, chromedp.Evaluate[T](script))
+	if err != nil {
+		tab.t.Fatalf("%s: %v", script, err)
+	}
+	return v
+}
+
+// sees fails unless the tab is at this address, without its query if none is given, and shows these texts, and no cookie of ours.
+func (tab *tab) sees(address string, texts ...string) {
+	tab.t.Helper()
+	at := tab.location()
+	if !strings.Contains(address, "?") {
+		at, _, _ = strings.Cut(at, "?")
+	}
+	if at != address {
+		tab.t.Errorf("at %s, want %s", at, address)
+	}
+	text := evaluate[string](tab, "document.body.innerText + document.cookie")
+	wants(tab.t, text, texts...)
+	if strings.Contains(text, "__Host-") {
+		tab.t.Errorf("the page at %s can see a cookie of ours:\n%s", at, text)
+	}
+}
+
+// shoot keeps pictures of the page in the folder that EDGE_SHOTS names, if it does: on a desktop and on a phone, light and dark.
+func (tab *tab) shoot(name string) {
+	dir := os.Getenv("EDGE_SHOTS")
+	if dir == "" {
+		return
+	}
+	tab.t.Helper()
+	for _, width := range []int64{1280, 390} {
+		for _, scheme := range []string{"light", "dark"} {
+			features := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}
+			_, err := chromedp.Call(tab.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features})
+			err = cmp.Or(err, chromedp.Do(tab.ctx, chromedp.EmulateViewport(width, 800)))
+			picture, err2 := chromedp.Run(tab.ctx, chromedp.FullScreenshot(100))
+			err = cmp.Or(err, err2, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d-%s.png", name, width, scheme)), picture, 0o600))
+			if err != nil {
+				tab.t.Fatal(err)
+			}
+		}
+	}
+	if err := chromedp.Do(tab.ctx, chromedp.ResetViewport()); err != nil {
+		tab.t.Fatal(err)
+	}
+}
