@@ -117,7 +117,8 @@ func (b *browser) watch(event any) {
 	defer b.mu.Unlock()
 	switch ev := event.(type) {
 	case *log.EventEntryAdded:
-		if ev.Entry.Level == log.EntryLevelError {
+		icon := strings.HasSuffix(ev.Entry.URL, "/favicon.ico") // which Chromium asks for when it likes; a protected site answers 401
+		if ev.Entry.Level == log.EntryLevelError && !icon {
 			b.errors = append(b.errors, ev.Entry.Text)
 		}
 	case *runtime.EventExceptionThrown:
