@@ -38,6 +38,7 @@ type Server struct {
 	log        *slog.Logger
 	live       reload.Live[Snapshot]
 	table      *listeners.Table
+	dropped    []*listeners.Socket // inherited, and not in the configuration any more
 	conns      *serve.Server
 	generation int
 	primary    bool // this process is the one that serves
@@ -115,8 +116,8 @@ func (s *Server) first() (added []*listeners.Socket, err error) {
 	if err != nil {
 		return nil, err
 	}
-	_, gone := s.commit(d)
-	for _, socket := range gone { // the process that we inherit from still accepts there, and closes it in its own time
+	_, s.dropped = s.commit(d)
+	for _, socket := range s.dropped { // the process that we inherit from still accepts there, and closes it in its own time
 		socket.Close()
 	}
 	return s.table.Sockets(), nil
@@ -170,8 +171,8 @@ func (s *Server) reload(context.Context) error {
 	added, gone := s.commit(d)
 	s.start(added)
 	for _, socket := range gone {
+		socket.Unlink() // first: who comes by the path must not wait in a queue that nobody looks at any more
 		socket.Close()
-		socket.Unlink()
 	}
 	s.conns.DrainListeners(func(name string) bool { return d.snap.listeners[name] == nil }, cfg.Drain.Spread)
 	s.log.Info("reloaded", "file", cfg.File, "listeners", len(cfg.Listeners), "vhosts", len(cfg.Vhosts))
@@ -209,10 +210,10 @@ func (s *Server) stop(ctx context.Context) (cut int64) {
 	cfg := s.live.Load().conf
 	s.log.Info("stopping", "open", s.conns.Open(), "at most", cfg.Drain.Stop)
 	for _, socket := range s.table.Sockets() {
-		socket.Close()
 		if s.primary {
 			socket.Unlink()
 		}
+		socket.Close()
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.Drain.Stop)
 	defer cancel()

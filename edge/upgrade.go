@@ -115,6 +115,9 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 	if err := s.becomePrimary(); err != nil {
 		s.log.Error("pid file", "error", err)
 	}
+	for _, socket := range s.dropped {
+		socket.Unlink()
+	}
 	return nil
 }
 

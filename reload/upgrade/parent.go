@@ -70,6 +70,9 @@ func Start(p Program, generation int, files []*os.File, facts []byte) (*Child, e
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for the process that it started
 	if err := cmd.Start(); err != nil {
 		ours.Close()
+		if _, gone := os.Stat(cmd.Dir); cmd.Dir != "" && gone != nil { // os says that the program is missing
+			err = fmt.Errorf("the working directory: %w", gone)
+		}
 		return nil, err
 	}
 	c := &Child{cmd: cmd, c: ours, received: make(chan event, 4), exited: make(chan struct{})}
