@@ -28,7 +28,7 @@ const exitCut = 3
 // errCut is a stop that had to.
 type errCut int64
 
-func (n errCut) Error() string { return fmt.Sprintf("%d connections were cut", int64(n)) }
+func (n errCut) Error() string { return fmt.Sprintf("connections that were cut: %d", int64(n)) }
 
 func main() {
 	// First of all: a signal that comes between exec and here would end the process.
@@ -113,7 +113,7 @@ func check(cmd *cobra.Command, file string) error {
 	for _, w := range cfg.Warnings {
 		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s is valid: %d listeners, %d vhosts, %d certificates, %d upstreams\n",
+	fmt.Fprintf(cmd.OutOrStdout(), "%s is valid; it has listeners: %d, vhosts: %d, certificates: %d, upstreams (with URLs): %d\n",
 		file, len(cfg.Listeners), len(cfg.Vhosts), len(cfg.Certificates), len(cfg.Upstreams))
 	return nil
 }
@@ -126,8 +126,8 @@ func version() string {
 	}
 	v := info.Main.Version
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			v += " " + s.Value
+		if s.Key == "vcs.revision" && v == "(devel)" {
+			v = s.Value
 		}
 	}
 	return v + " " + info.GoVersion

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -311,6 +313,47 @@ func TestReload(t *testing.T) {
 		}
 		return errors.Is(err, syscall.ECONNREFUSED)
 	})
+}
+
+// A connection of a listener that is gone ends on what was said of it last, not on what it began with: a rule that was made stricter since holds.
+func TestRemovedListener(t *testing.T) {
+	dir := t.TempDir()
+	vhost := func(body string) string {
+		return "[[vhost]]\nhosts = [\"a.localhost\"]\nlisteners = [\"https\", \"http\"]\nrespond = { body = \"" + body + "\" }\n"
+	}
+	p := startIn(t, dir, "edge", config+vhost("one"))
+	c := p.connect("http", nil)
+	in := bufio.NewReader(c)
+	ask := func() (string, bool) {
+		t.Helper()
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: a.localhost\r\n\r\n")
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		return string(body), resp.Close
+	}
+	if got, _ := ask(); got != "one" {
+		t.Fatalf("got %q", got)
+	}
+	write(t, dir, config+vhost("two"))
+	p.reload()
+	without := strings.Replace(config+vhost("three"), "[[listener]]\nname = \"http\"\naddress = \"[::1]:0\"\nprotocol = \"http\"\n", "", 1)
+	write(t, dir, strings.Replace(strings.Replace(without, `, "http"]`, `]`, 1), `spread = "500ms"`, `spread = "0s"`, 1))
+	p.reload()
+	if got, last := ask(); got != "two" || !last {
+		t.Errorf("on the removed listener: %q, and last: %v; want two, and to be told to end", got, last)
+	}
+}
+
+// Two of them would each take the other's pid file and sessions for their own.
+func TestSecondStart(t *testing.T) {
+	p := start(t, "edge", config)
+	out, err := exec.Command("edge", "-c", filepath.Join(p.dir, "edge.toml")).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "edge already runs on it (process "+strconv.Itoa(p.pid())+")") {
+		t.Errorf("a second start: %v, %s", err, out)
+	}
 }
 
 // TERM lets a request end, closes what is idle at once, and exits with 0; what takes too long is cut, and it exits with 3.

@@ -75,7 +75,7 @@ func trust(files devcert.Files) []string {
 		made = ", made now"
 	}
 	return []string{
-		fmt.Sprintf("development CA%s: %s; for curl: --cacert %[2]s; for browsers: import it under Authorities", made, files.CA),
+		fmt.Sprintf("development CA%s: %s; for curl: --cacert %[2]s; for browsers: see README.md", made, files.CA),
 		fmt.Sprintf("for all of Debian: cp %s /usr/local/share/ca-certificates/edge-dev.crt && update-ca-certificates", files.CA),
 	}
 }

@@ -43,6 +43,9 @@ func (s *Store) forName(name string) []*tls.Certificate {
 	return nil
 }
 
+// Covers says whether there is a certificate for a name, or for all names that a pattern "*." stands for.
+func (s *Store) Covers(name string) bool { return s.forName(name) != nil }
+
 func (s *Store) forAddress(conn net.Conn) []*tls.Certificate {
 	if conn == nil {
 		return s.first

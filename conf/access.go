@@ -14,6 +14,8 @@ func (l *loader) access(v value) Access {
 	for _, item := range items {
 		switch s := item.str(); {
 		case s == "":
+		case s != "public" && s != "login" && item.raw == v.raw:
+			v.mistake(`access must be "public", "login", or a list of who: [%q]`, s)
 		case s != "public" && s != "login":
 			a.addWho(item, s)
 		case len(items) > 1:

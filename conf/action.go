@@ -2,14 +2,18 @@ package conf
 
 import (
 	"errors"
+	"slices"
 	"strings"
 )
 
-// actions are the keys of which a route has one.
-var actions = []struct {
+// action is a key that says what a route does.
+type action struct {
 	key  string
 	read func(*loader, value, *Route)
-}{
+}
+
+// actions are the keys of which a route has one.
+var actions = []action{
 	{"proxy", func(l *loader, v value, r *Route) { r.Proxy = l.proxy(v, overHTTP) }},
 	{"files", func(_ *loader, v value, r *Route) { r.Files = &Files{Pos: v.pos(), Root: v.path()} }},
 	{"redirect", func(_ *loader, v value, r *Route) { r.Redirect = redirect(v) }},
@@ -26,22 +30,33 @@ func (l *loader) needsAction(at Pos, table, orElse string) {
 	l.mistake(at, "%s needs an action: %s%s", table, choice(keys), orElse)
 }
 
-// action reads the one action of a route and says whether there is any.
+// action reads the one action of a route and says whether there is any. Of several the first in the file counts.
 func (l *loader) action(t *table, r *Route) bool {
 	first := ""
-	for _, a := range actions {
-		v := t.get(a.key)
-		switch {
-		case !v.given():
-			continue
-		case first != "":
+	for _, v := range t.inOrder(actions) {
+		if first != "" {
 			v.mistakeAtKey("%s has %s already: one action only", t.name, first)
-		default:
-			first = a.key
+		} else {
+			first = v.key
 		}
-		a.read(l, v, r)
+		for _, a := range actions {
+			if a.key == v.key {
+				a.read(l, v, r)
+			}
+		}
 	}
 	return first != ""
+}
+
+// inOrder gives the actions that a table has, in the order of the file.
+func (t *table) inOrder(actions []action) (values []value) {
+	for _, a := range actions {
+		if v := t.get(a.key); v.given() {
+			values = append(values, v)
+		}
+	}
+	slices.SortStableFunc(values, func(a, b value) int { return t.places.of(a.key).key.compare(t.places.of(b.key).key) })
+	return values
 }
 
 // redirect reads where to, or a table { to, status }.

@@ -60,8 +60,8 @@ hosts = "b"
 f.toml:6:9: echo must be true, is an integer
 f.toml:9:9: echo must be true, is an integer
 f.toml:13:2: header host cannot be set: edge makes it itself
-f.toml:16:2: [[vhost.route]] has respond already: one action only
 f.toml:16:9: echo must be true, is an integer
+f.toml:17:2: [[vhost.route]] has echo already: one action only
 f.toml:18:11: status must be at least 200, is 4`},
 	{"inline tables in inline lists", `vhost = [{ hosts = "a", route = [{ path = "/a", respond = { status = 1 } }, { path = "b", echo = true }] }]` + https, `
 f.toml:1:70: status must be at least 200, is 1

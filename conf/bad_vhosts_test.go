@@ -89,8 +89,8 @@ echo = false
 hosts = "c"
 files = ""
 ` + https, `
-f.toml:4:1: [[vhost]] has proxy already: one action only
-f.toml:6:1: [[vhost]] has proxy already: one action only
+f.toml:5:1: [[vhost]] has files already: one action only
+f.toml:6:1: [[vhost]] has files already: one action only
 f.toml:9:8: echo = false says nothing: leave it out
 f.toml:10:2: path "/" is already at f.toml:7:1
 f.toml:15:9: files must not be empty`},

@@ -327,7 +327,7 @@ echo = true
 	[[vhost.route]]
 	path = "/a"
 	echo = true
-	access = "alice"
+	access = ["alice"]
 ` + https,
 		func(c *Config) any { return Errors(c.Warnings).Error() },
 		`/etc/edge/edge.toml:2:1: anybody can make an account, and access = "login" lets them in: *.localhost/`},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"edge/conf"
@@ -21,10 +22,23 @@ func (s *Server) announce() {
 		}
 	}
 	if l := snap.conf.Login; l != nil {
-		s.log.Info("login", "host", l.Host, "make an account with", "edge user add NAME -c "+snap.conf.File)
+		s.log.Info("login", "host", l.Host, "make an account with", s.Program.Path+" user add NAME -c "+snap.conf.File)
 	}
 	for _, line := range snap.certs.Trust() {
 		s.log.Info(line)
+	}
+	s.warn()
+}
+
+// warn says what the operator should know about a configuration that works.
+func (s *Server) warn() {
+	snap := s.live.Load()
+	list := slices.Concat(snap.conf.Warnings, snap.certs.Warnings, uncovered(snap.conf, snap.certs))
+	for _, w := range list {
+		s.log.Warn(w.Msg, "at", w.Pos)
+	}
+	if snap.tickets.Warning != "" {
+		s.log.Warn(snap.tickets.Warning)
 	}
 }
 
@@ -66,15 +80,4 @@ func accessWord(v *conf.Vhost) string {
 		}
 	}
 	return "public"
-}
-
-// warnings are what the operator should know about a configuration that works.
-func (snap *Snapshot) warnings() (list []string) {
-	for _, w := range append(snap.conf.Warnings, snap.certs.Warnings...) {
-		list = append(list, w.Error())
-	}
-	if snap.tickets.Warning != "" {
-		list = append(list, snap.tickets.Warning)
-	}
-	return list
 }

@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +28,7 @@ import (
 	"edge/edge/wire"
 	"edge/listeners"
 	"edge/sessions"
+	"edge/statefile"
 	"edge/tlsconf"
 )
 
@@ -93,25 +96,43 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 	if cfg.Login != nil {
 		wrong.take(cfg.Login.Pos, s.openLogin(cfg))
 	}
-	if err := wrong.err(); err != nil {
-		return nil, err
-	}
 	sockets, list := s.table.Draft(specs(cfg))
-	if list != nil {
-		wrong.add(list...)
-		return nil, wrong.err()
+	wrong.add(list...)
+	if err := wrong.err(); err != nil {
+		if sockets != nil {
+			sockets.Discard()
+		}
+		return nil, err
 	}
 	snap.compile(s, sockets)
 	snap.settle(s, sockets)
+	snap.remember(old)
 	return &draft{snap, sockets}, nil
 }
 
-// Check says what is wrong with a configuration and the files that it names, and touches nothing.
+// Check says what is wrong with a configuration and the files that it names, and touches nothing. What is only doubtful it adds to the
+// configuration's warnings.
 func Check(cfg *conf.Config) error {
 	var wrong mistakes
+	if _, err := os.Stat(cfg.StateDir); err == nil {
+		if err := statefile.SafeDir(cfg.StateDir); err != nil {
+			wrong.add(cfg.StateDirPos.Errorf("state_dir: %v", err))
+		}
+	}
+	if folder := filepath.Dir(cfg.Log.Access); filepath.IsAbs(cfg.Log.Access) && folder != cfg.StateDir {
+		if _, err := os.Stat(folder); err != nil {
+			wrong.add(cfg.Log.Pos.Errorf("access: %v", err))
+		}
+	}
 	files := slices.DeleteFunc(slices.Clone(cfg.Certificates), func(c *conf.Certificate) bool { return c.Issuer != "files" })
-	_, err := certs.Load(files, servedHosts(cfg), time.Now())
+	store, err := certs.Load(files, servedHosts(cfg), time.Now())
 	wrong.take(conf.Pos{File: cfg.File}, err)
+	if err == nil {
+		cfg.Warnings = append(cfg.Warnings, store.Warnings...)
+		if len(files) == len(cfg.Certificates) {
+			cfg.Warnings = append(cfg.Warnings, uncovered(cfg, store)...)
+		}
+	}
 	_, list := upstream.Draft(cfg.Upstreams, nil)
 	wrong.add(list...)
 	wrong.add(checkFolders(cfg)...)
@@ -129,6 +150,19 @@ func servedHosts(cfg *conf.Config) (hosts []string) {
 		hosts = append(hosts, cfg.Login.Host)
 	}
 	return hosts
+}
+
+// uncovered warns of names that are served and that no certificate is for.
+func uncovered(cfg *conf.Config, store *certs.Store) (list []*conf.Error) {
+	for _, v := range cfg.Vhosts {
+		secure := slices.ContainsFunc(v.Listeners, func(l *conf.Listener) bool { return l.Protocol == conf.HTTPS })
+		for _, h := range v.Hosts {
+			if ip := net.ParseIP(h.Name); secure && ip == nil && !store.Covers(h.Name) {
+				list = append(list, h.Pos.Errorf("no [[certificate]] is for %s: clients are refused in the handshake", h.Name))
+			}
+		}
+	}
+	return list
 }
 
 // checkFolders looks for the folders that are to be served.
@@ -270,11 +304,30 @@ func (snap *Snapshot) settle(s *Server, d *listeners.Draft) {
 		}
 		st := &serve.Settings{Listener: name, TLS: l.tls, Timeouts: l.conf.Timeouts, MaxHeader: int(l.conf.MaxHeader)}
 		if l.conf.Protocol.HTTP() {
-			st.Handler = &entry{server: s, name: name, made: snap}
+			st.Handler = &entry{server: s, name: name}
 		} else {
 			st.Tunnel = snap.tunnel(l)
 		}
 		snap.sockets[socket] = st
+	}
+}
+
+// remember notes the listeners that are gone.
+func (snap *Snapshot) remember(old *Snapshot) {
+	snap.former = map[string]*Snapshot{}
+	if old == nil {
+		return
+	}
+	maps.Copy(snap.former, old.former)
+	for name, l := range old.listeners {
+		if l.conf.Protocol.HTTP() {
+			snap.former[name] = old
+		}
+	}
+	for name, l := range snap.listeners {
+		if l.conf.Protocol.HTTP() {
+			delete(snap.former, name)
+		}
 	}
 }
 

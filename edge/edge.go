@@ -95,7 +95,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 	cut = reload.Run(ctx, o.Signals, actions)
 	s.close()
 	if !s.served {
-		return cut, errors.New("the process that started this one goes on serving")
+		return cut, errors.New("the upgrade was taken back")
 	}
 	return cut, nil
 }
@@ -108,6 +108,11 @@ func (s *Server) first() (added []*listeners.Socket, err error) {
 	}
 	if err := statefile.Dir(cfg.StateDir); err != nil {
 		return nil, cfg.StateDirPos.Errorf("state_dir: %v", err)
+	}
+	if s.generation == 1 {
+		if pid := s.running(cfg); pid != 0 {
+			return nil, cfg.StateDirPos.Errorf("state_dir: edge already runs on it (process %d): stop that one, send it HUP or USR2, or name another folder", pid)
+		}
 	}
 	if err := statefile.Hold(generationsDir(cfg)); err != nil {
 		return nil, err
@@ -138,9 +143,6 @@ func (s *Server) commit(d *draft) (added, gone []*listeners.Socket) {
 		for _, u := range d.snap.upstreams.Dropped(old.upstreams) {
 			u.Retire()
 		}
-	}
-	for _, w := range d.snap.warnings() {
-		s.log.Warn(w)
 	}
 	return added, gone
 }
@@ -178,6 +180,7 @@ func (s *Server) reload(context.Context) error {
 	s.log.Info("reloaded", "file", cfg.File, "listeners", len(cfg.Listeners), "vhosts", len(cfg.Vhosts))
 	s.logSockets(added, "listening")
 	s.logSockets(gone, "listening no more")
+	s.warn()
 	return nil
 }
 

@@ -211,7 +211,7 @@ func TestReloadKeepsAndRefuses(t *testing.T) {
 		"edge.toml: cannot be read":        "",
 		"state_dir cannot change":          strings.Replace(base+vhost, "DIR/state", "DIR/other", 1),
 		"files: stat":                      base + strings.Replace(vhost, `proxy = "http://APP"`, `files = "nowhere"`, 1),
-		"another program listens":          base + vhost + "[[listener]]\nname = \"new\"\nprotocol = \"http\"\naddress = \"" + taken.Addr().String() + "\"\n",
+		"listens there":                    base + vhost + "[[listener]]\nname = \"new\"\nprotocol = \"http\"\naddress = \"" + taken.Addr().String() + "\"\n",
 		"nowhere.pem: no such file":        base + "[[certificate]]\ncert = \"nowhere.pem\"\nkey = \"nowhere.key\"\n" + vhost,
 		"nowhere/access.log: no such file": base + vhost + "[log]\naccess = \"nowhere/access.log\"\n",
 		"nowhere.pem: no such":             base + vhost + "[[upstream]]\nname = \"u\"\ntargets = [\"https://127.0.0.1\"]\ntls = { ca = \"nowhere.pem\" }\n",

@@ -32,6 +32,7 @@ type Snapshot struct {
 	listeners map[string]*listener
 	sockets   map[*listeners.Socket]*serve.Settings
 	limits    map[string]*listeners.Limit // by listener
+	former    map[string]*Snapshot        // of each listener that is gone: the last one that had it, for its open connections
 }
 
 // listener is what answers on one listener.
@@ -153,18 +154,16 @@ func redirect(x *wire.Exchange, status int, to string) {
 type entry struct {
 	server *Server
 	name   string
-	made   *Snapshot // in force when the connection was accepted
 }
 
 // Serve takes the configuration in force, so that a reload is seen on open connections too, and sees to it that every request is
 // answered and logged.
 func (e *entry) Serve(x *wire.Exchange) {
 	snap := e.server.live.Load()
-	l := snap.listeners[e.name]
-	if l == nil || !l.conf.Protocol.HTTP() { // gone since: its last connections end on what they began with
-		snap = e.made
-		l = snap.listeners[e.name]
+	if last := snap.former[e.name]; last != nil { // its last connections end on what was said of it last
+		snap = last
 	}
+	l := snap.listeners[e.name]
 	tunnelled := false
 	x.Responder = opened{x.Responder, func() { tunnelled = true; snap.log.Write(x.Record, "tunnel opened") }}
 	defer func() {

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
 
+	"edge/conf"
 	"edge/listeners"
 	"edge/reload/upgrade"
 	"edge/statefile"
@@ -127,7 +129,27 @@ func (s *Server) becomePrimary() error {
 	return statefile.Write(s.pidFile(), []byte(strconv.Itoa(os.Getpid())+"\n"))
 }
 
-func (s *Server) pidFile() string { return filepath.Join(s.live.Load().conf.StateDir, "edge.pid") }
+// pidFile is the file in the state directory that names the process that serves.
+const pidFile = "edge.pid"
+
+func (s *Server) pidFile() string { return filepath.Join(s.live.Load().conf.StateDir, pidFile) }
+
+// running gives the process that serves from this state directory already; 0: none.
+func (s *Server) running(cfg *conf.Config) int {
+	text, err := os.ReadFile(filepath.Join(cfg.StateDir, pidFile))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(string(bytes.TrimSpace(text)))
+	if err != nil {
+		return 0
+	}
+	alive, err := statefile.Holders(generationsDir(cfg))
+	if err != nil || !slices.Contains(alive, pid) {
+		return 0
+	}
+	return pid
+}
 
 // removePID removes the pid file if it is ours.
 func (s *Server) removePID() {

@@ -129,7 +129,7 @@ func bind(spec Spec) (*Socket, error) {
 func explain(spec Spec, err error) error {
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return fmt.Errorf("%w (another program listens there: stop it, or choose another address)", err)
+		return fmt.Errorf("%w (another program, perhaps another edge, listens there: stop it, or choose another address)", err)
 	case errors.Is(err, unix.EACCES) && spec.Network == "tcp":
 		return fmt.Errorf("%w (ports below 1024 need the capability CAP_NET_BIND_SERVICE)", err)
 	case errors.Is(err, unix.EADDRNOTAVAIL):

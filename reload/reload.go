@@ -199,6 +199,10 @@ func (s *supervisor) finished(o outcome) (end bool) {
 	case drain:
 		return !s.wantStop // a drain that TERM ended early goes on as a stop
 	case upgrade:
+		if o.err != nil && s.wantStop {
+			s.Log.Info("upgrade taken back: this process was told to stop")
+			return false
+		}
 		if o.err != nil {
 			s.Log.Error("upgrade failed: this process goes on as before", "error", o.err)
 			return false

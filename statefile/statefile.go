@@ -34,7 +34,7 @@ func SafeDir(path string) error {
 	}
 	switch mode := st.Mode & 0o777; {
 	case int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("%s belongs to user id %d, not to %d who runs edge: chown it, or name another folder", path, st.Uid, os.Geteuid())
+		return fmt.Errorf("%s belongs to user id %d, not to %d: run this as that user, or name another folder", path, st.Uid, os.Geteuid())
 	case mode&0o022 != 0:
 		return fmt.Errorf("%s can be written by others (mode %#o): chmod 700 it, and look at what is in it first", path, mode)
 	}

@@ -16,7 +16,7 @@ var claims = map[string]bool{
 	"proxy": true,
 }
 
-var claimPrefixes = []string{"remote-", "x-forwarded-", "x-auth-request-", "x-authentik-", "x-webauth-", "x-token-", "x-vouch-", "x-edge-"}
+var claimPrefixes = []string{"remote-", "x-remote-", "x-forwarded-", "x-auth-request-", "x-authentik-", "x-webauth-", "x-token-", "x-vouch-", "x-edge-"}
 
 // claim says whether a field's name, in lower case, is one that only we may set. CGI reads all that is no letter or digit as '_'.
 func claim(name []byte) bool {

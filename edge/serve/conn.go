@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"edge/edge/wire"
@@ -121,6 +122,20 @@ func (c *Conn) TCP() *net.TCPConn {
 	}
 	t, _ := c.under.(*net.TCPConn)
 	return t
+}
+
+// Socket is what lies below everything, to ask the kernel about.
+func (c *Conn) Socket() syscall.Conn {
+	s, _ := c.under.(syscall.Conn)
+	return s
+}
+
+// Reset makes the connection end by a reset, where an end by FIN would look as if all had been said.
+func (c *Conn) Reset() {
+	if t, ok := c.under.(*net.TCPConn); ok {
+		t.SetLinger(0)
+	}
+	c.abort()
 }
 
 // How long, and for how many bytes, a closed connection is still read from.

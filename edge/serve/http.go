@@ -8,14 +8,27 @@ import (
 	"net/http"
 	"sync"
 
+	"edge/edge/h1"
 	"edge/edge/wire"
 )
 
 // maxStreams is how many requests of an HTTP/2 connection run at a time.
 const maxStreams = 250
 
-// serveHTTP1 serves HTTP/1.1. Its Shutdown is never called: it drops requests that it has read already (golang/go#75591).
+// serveHTTP1 serves HTTP/1.1.
 func (c *Conn) serveHTTP1() {
+	if c.server.Fault == FaultShutdown {
+		c.serveNetHTTP1()
+		return
+	}
+	h1.Serve(c, h1.Options{
+		Handler: c, Info: c.info, MaxHeader: c.settings.MaxHeader, Header: c.settings.Timeouts.Header, Idle: c.settings.Timeouts.Idle,
+		Last: c.last, Waits: c.idle.Store,
+	})
+}
+
+// serveNetHTTP1 serves HTTP/1.1 by net/http, and shuts it down when told: FaultShutdown.
+func (c *Conn) serveNetHTTP1() {
 	srv := c.httpServer(c.last)
 	srv.Protocols.SetHTTP1(true)
 	srv.ConnState = func(_ net.Conn, state http.ConnState) {
@@ -23,9 +36,7 @@ func (c *Conn) serveHTTP1() {
 	}
 	c.idle.Store(true)
 	ended := c.begin(srv, c)
-	if c.server.Fault == FaultShutdown {
-		go c.shutdownWhenTold(srv, ended)
-	}
+	go c.shutdownWhenTold(srv, ended)
 	<-ended
 }
 
