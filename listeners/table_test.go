@@ -106,7 +106,7 @@ func TestMistakes(t *testing.T) {
 		t.Error("there is a draft")
 	}
 	want := []string{
-		`f.toml:3:1: listener "taken": listen tcp ` + other.Addr().String() + `: bind: address already in use (another program listens there: stop it, or choose another address)`,
+		`f.toml:3:1: listener "taken": listen tcp ` + other.Addr().String() + `: bind: address already in use (another program, perhaps another edge, listens there: stop it, or choose another address)`,
 		`f.toml:5:1: listener "nowhere": listen tcp 192.0.2.1:0: bind: cannot assign requested address (this machine has no such address)`,
 		`f.toml:7:1: listener "in the way": ` + file + ` is there and is no socket: remove it, or choose another path`,
 		`f.toml:8:1: listener "no folder": listen unix ` + filepath.Join(dir, "no", "socket") + `: bind: no such file or directory`,

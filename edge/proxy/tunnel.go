@@ -19,6 +19,9 @@ import (
 // tunnelIdle ends a tunnel without a byte either way. TCP keep-alive finds a dead peer far earlier.
 const tunnelIdle = time.Hour
 
+// tunnelTick is how often a tunnel looks at what went through: the other direction may be busy, or slow but not idle.
+const tunnelTick = time.Minute
+
 // halfCloser is one end of a tunnel.
 type halfCloser interface {
 	io.ReadWriteCloser
@@ -75,9 +78,9 @@ func pump(dst, src halfCloser, active *atomic.Int64) (n int64) {
 	d, _ := src.(interface{ SetReadDeadline(time.Time) error })
 	for {
 		if d != nil {
-			d.SetReadDeadline(time.Now().Add(tunnelIdle))
+			d.SetReadDeadline(time.Now().Add(tunnelTick))
 		}
-		m, err := io.Copy(raw(dst).(io.Writer), &io.LimitedReader{R: raw(src).(io.Reader), N: 1 << 20})
+		m, err := io.Copy(raw(dst).(io.Writer), &io.LimitedReader{R: noting(raw(src), active), N: 1 << 20})
 		n += m
 		if m > 0 {
 			active.Store(time.Now().UnixNano())
@@ -96,6 +99,27 @@ func pump(dst, src halfCloser, active *atomic.Int64) (n int64) {
 			return n
 		}
 	}
+}
+
+// noting gives src as a reader that notes each of its reads; but a socket as it is, which a splice is to find: its reads end with every tick.
+func noting(src any, active *atomic.Int64) io.Reader {
+	if tcp, ok := src.(*net.TCPConn); ok {
+		return tcp
+	}
+	return &noted{src.(io.Reader), active}
+}
+
+type noted struct {
+	io.Reader
+	active *atomic.Int64
+}
+
+func (r *noted) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if n > 0 {
+		r.active.Store(time.Now().UnixNano())
+	}
+	return n, err
 }
 
 // raw gives the socket where nothing lies above it, so that io.Copy finds splice.

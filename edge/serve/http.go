@@ -57,9 +57,11 @@ func (c *Conn) httpServer(last func() bool) *http.Server {
 		ReadHeaderTimeout: t.Header, IdleTimeout: t.Idle,
 		WriteTimeout:   t.Write, // for what net/http itself writes; an Exchange gives each of its writes a new time
 		MaxHeaderBytes: c.settings.MaxHeader,
-		HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: t.Write},
-		BaseContext:    func(net.Listener) context.Context { return c.ctx },
-		ErrorLog:       slog.NewLogLogger(c.server.Log.Handler(), slog.LevelDebug),
+
+		DisableGeneralOptionsHandler: true, // it would answer "OPTIONS *" past virtual host and policy
+		HTTP2:                        &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: t.Write},
+		BaseContext:                  func(net.Listener) context.Context { return c.ctx },
+		ErrorLog:                     slog.NewLogLogger(c.server.Log.Handler(), slog.LevelDebug),
 	}
 }
 

@@ -54,6 +54,15 @@ func (t *Target) RoundTrip(r *http.Request) (*http.Response, error) {
 // Dial connects to the target, for a tunnel.
 func (t *Target) Dial(ctx context.Context) (net.Conn, error) { return t.dial(ctx) }
 
+// dialHTTP is for the transport.
+func (t *Target) dialHTTP(ctx context.Context, _, _ string) (net.Conn, error) {
+	c, err := t.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newConn(c), nil
+}
+
 // Retire closes the connections that nobody uses, and each other one when it comes back.
 func (u *Upstream) Retire() {
 	for _, t := range u.targets {
@@ -148,7 +157,7 @@ func newTarget(spec *conf.Upstream, target conf.Target, ca []byte) *Target {
 	}
 	t.dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, target.Address) }
 	t.transport = &http.Transport{
-		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return t.dial(ctx) },
+		DialContext:           t.dialHTTP,
 		TLSClientConfig:       &tls.Config{RootCAs: pool(ca), ServerName: spec.TLSServerName},
 		TLSHandshakeTimeout:   spec.Timeouts.Connect,
 		ResponseHeaderTimeout: spec.Timeouts.Response,

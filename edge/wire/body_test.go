@@ -231,6 +231,19 @@ func TestUnreadBody(t *testing.T) {
 	const smuggled = "GET /smuggled HTTP/1.1\nHost: a\n\n"
 	const size = len(smuggled) + 3 // the "\n" leave as "\r\n"
 	chunk := fmt.Sprintf("%x\n%s\n", size, smuggled)
+	s := serveRaw(t, testConn(), nil, func(x *Exchange) {
+		switch string(x.Path) {
+		case "/smuggled":
+			t.Error("a body was read as a request")
+		case "/nothing": // and so 500
+			return
+		case "/read": // one byte, by a reader that the answer ends
+			joined := make(chan struct{})
+			go func() { defer close(joined); x.Body.Read(make([]byte, 1)) }()
+			defer func() { <-joined }()
+		}
+		ok(x)
+	})
 	for name, c := range map[string]struct {
 		head, body string // body: sent with the head
 		later      string // sent once the answer came
@@ -247,20 +260,6 @@ func TestUnreadBody(t *testing.T) {
 	} {
 		for _, how := range []string{"/answer", "/read", "/nothing"} {
 			t.Run(name+how, func(t *testing.T) {
-				t.Parallel() // net/http waits half a second before it closes
-				s := serveRaw(t, testConn(), nil, func(x *Exchange) {
-					switch string(x.Path) {
-					case "/smuggled":
-						t.Error("a body was read as a request")
-					case "/nothing": // and so 500
-						return
-					case "/read": // one byte, by a reader that the answer ends
-						joined := make(chan struct{})
-						go func() { defer close(joined); x.Body.Read(make([]byte, 1)) }()
-						defer func() { <-joined }()
-					}
-					ok(x)
-				})
 				r := dial(t, s)
 				r.send("POST " + how + " HTTP/1.1\nHost: a\n" + c.head + "\n" + c.body)
 				resp, _ := r.answer("POST")

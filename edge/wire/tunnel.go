@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,7 +37,7 @@ func (a *answer) Tunnel(f Fields) (Stream, error) {
 		return nil, err
 	}
 	a.headSent, a.rec.Status, a.rec.Tunnel = true, http.StatusSwitchingProtocols, true
-	a.tunnel = &stream{Conn: nc, in: rw.Reader}
+	a.tunnel = newStream(nc, rw.Reader)
 	nc.SetDeadline(time.Now().Add(a.conn.Write))
 	fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n", proto)
 	h := http.Header{}
@@ -52,14 +53,23 @@ func (a *answer) Tunnel(f Fields) (Stream, error) {
 // stream is a hijacked connection with what was read of it too far.
 type stream struct {
 	net.Conn
-	in *bufio.Reader
+	in    *bufio.Reader
+	ahead atomic.Bool // in holds bytes; TCP may be asked while another goroutine reads
+}
+
+func newStream(c net.Conn, in *bufio.Reader) *stream {
+	s := &stream{Conn: c, in: in}
+	s.ahead.Store(in.Buffered() > 0)
+	return s
 }
 
 func (s *stream) Read(p []byte) (int, error) {
-	if s.in.Buffered() > 0 {
-		return s.in.Read(p[:min(len(p), s.in.Buffered())])
+	if !s.ahead.Load() {
+		return s.Conn.Read(p)
 	}
-	return s.Conn.Read(p)
+	n, err := s.in.Read(p[:min(len(p), s.in.Buffered())])
+	s.ahead.Store(s.in.Buffered() > 0)
+	return n, err
 }
 
 // CloseWrite ends our side: close_notify, FIN.
@@ -71,7 +81,7 @@ func (s *stream) CloseWrite() error {
 }
 
 func (s *stream) TCP() *net.TCPConn {
-	if s.in.Buffered() > 0 {
+	if s.ahead.Load() {
 		return nil
 	}
 	switch c := s.Conn.(type) {

@@ -138,3 +138,14 @@ func wait[T any](t *testing.T, what string, c <-chan T) (v T) {
 
 // ok answers 200 with a text, which is nothing that a test looks at.
 func ok(x *Exchange) { ReplyText(x, http.StatusOK, "ok") }
+
+func tlsDial(t *testing.T, s *httptest.Server) net.Conn {
+	t.Helper()
+	c, err := tls.Dial("tcp", s.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c
+}
