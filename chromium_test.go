@@ -212,10 +212,10 @@ func (tab *tab) fill(name, password string) int64 {
 	return tab.press()
 }
 
-// back goes back in the history: to a page that is kept as it was, or is loaded again.
+// back goes back in the history: to a page that is kept as it was, or is loaded again. The script must end before its page does.
 func (tab *tab) back() {
 	tab.t.Helper()
-	_, err := chromedp.Run(tab.ctx, chromedp.WaitEvent(page.FrameNavigated, nil, chromedp.Evaluate[chromedp.Void]("history.back()")))
+	_, err := chromedp.Run(tab.ctx, chromedp.WaitEvent(page.FrameNavigated, nil, chromedp.Evaluate[chromedp.Void]("void setTimeout(() => history.back())")))
 	if err != nil {
 		tab.t.Fatal(err)
 	}

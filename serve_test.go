@@ -347,6 +347,30 @@ func TestRemovedListener(t *testing.T) {
 	}
 }
 
+// A connection belongs to its socket: a listener's new name does not keep old rules alive.
+func TestRenamedListener(t *testing.T) {
+	dir := t.TempDir()
+	text := func(name, body string) string {
+		return strings.Replace(config, `name = "http"`, `name = "`+name+`"`, 1) +
+			"[[vhost]]\nhosts = [\"a.localhost\"]\nlisteners = [\"" + name + "\"]\nrespond = { body = \"" + body + "\" }\n"
+	}
+	p := startIn(t, dir, "edge", text("http", "one"))
+	c := p.connect("http", nil)
+	in := bufio.NewReader(c)
+	for _, want := range []string{"one", "two"} {
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: a.localhost\r\n\r\n")
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, _ := io.ReadAll(resp.Body); string(body) != want || resp.Close {
+			t.Errorf("%q, and told to end: %v; want %q", body, resp.Close, want)
+		}
+		write(t, dir, text("renamed", "two"))
+		p.reload()
+	}
+}
+
 // Two of them would each take the other's pid file and sessions for their own.
 func TestSecondStart(t *testing.T) {
 	p := start(t, "edge", config)

@@ -155,3 +155,43 @@ func TestChildThatCannotStart(t *testing.T) {
 		t.Error("the good program has not taken over")
 	}
 }
+
+// A new process that hangs in its probation, or is told to stop there, is taken back, and nobody is refused meanwhile.
+func TestTakenBackInProbation(t *testing.T) {
+	for name, do := range map[string]func(child int){
+		"hangs":       func(child int) { syscall.Kill(child, syscall.SIGSTOP) },
+		"told to end": func(child int) { syscall.Kill(child, syscall.SIGTERM) },
+		"killed":      func(child int) { syscall.Kill(child, syscall.SIGKILL) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := strings.Replace(config, `probation = "200ms"`, `probation = "20s"`, 1)
+			p := start(t, "edge", strings.Replace(text, `stop = "5s"`, `stop = "1s"`, 1)+"[[vhost]]\nhosts = [\"a.localhost\"]\nlisteners = [\"http\"]\nrespond = { body = \"here\" }\n")
+			first := p.pid()
+			p.signal(syscall.SIGUSR2)
+			until(t, "the new process is there", func() bool { return len(p.alive()) == 2 })
+			p.waitLog("upgrade: the new process serves")
+			for _, pid := range p.alive() {
+				if pid != first {
+					do(pid)
+				}
+			}
+			p.waitLog("upgrade failed")
+			until(t, "the new process has ended", func() bool { return len(p.alive()) == 1 })
+			if got := p.curl("http", "a.localhost", "/"); got != "here" || p.pid() != first {
+				t.Errorf("after it %q, by process %d, was %d", got, p.pid(), first)
+			}
+			p.upgradeWithin(config + "[[vhost]]\nhosts = [\"a.localhost\"]\nlisteners = [\"http\"]\nrespond = { body = \"new\" }\n")
+			if got := p.curl("http", "a.localhost", "/"); got != "new" {
+				t.Errorf("after the good upgrade: %q", got)
+			}
+		})
+	}
+}
+
+// upgradeWithin puts a configuration in force, and then replaces the process.
+func (p *proc) upgradeWithin(text string) {
+	p.t.Helper()
+	write(p.t, p.dir, text)
+	p.reload()
+	p.upgrade()
+}

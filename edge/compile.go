@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -69,13 +68,14 @@ func (m mistakes) err() error {
 }
 
 // draft does everything that can fail: it reads certificates, makes pools, opens the log and the login's store, binds sockets. On an
-// error it has undone it all, and the error lists every mistake.
+// error it has closed what it opened, but for the login's stores, and the error lists every mistake.
 func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 	old := s.live.Load()
 	if old != nil && old.conf.StateDir != cfg.StateDir {
 		return nil, cfg.StateDirPos.Errorf("state_dir cannot change while edge runs: stop it and start it anew")
 	}
-	snap := &Snapshot{conf: cfg, listeners: map[string]*listener{}, sockets: map[*listeners.Socket]*serve.Settings{}, limits: map[string]*listeners.Limit{}}
+	snap := &Snapshot{conf: cfg, listeners: map[string]*listener{}, sockets: map[*listeners.Socket]*serve.Settings{}, limits: map[string]*listeners.Limit{},
+		entries: map[*listeners.Socket]*entry{}}
 	var wrong mistakes
 	now := s.now()
 	var err error
@@ -102,11 +102,13 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 		if sockets != nil {
 			sockets.Discard()
 		}
+		if snap.log != nil && (old == nil || snap.log != old.log) {
+			snap.log.Close()
+		}
 		return nil, err
 	}
 	snap.compile(s, sockets)
 	snap.settle(s, sockets)
-	snap.remember(old)
 	return &draft{snap, sockets}, nil
 }
 
@@ -304,7 +306,8 @@ func (snap *Snapshot) settle(s *Server, d *listeners.Draft) {
 		}
 		st := &serve.Settings{Listener: name, TLS: l.tls, Timeouts: l.conf.Timeouts, MaxHeader: int(l.conf.MaxHeader)}
 		if l.conf.Protocol.HTTP() {
-			st.Handler = &entry{server: s, name: name}
+			snap.entries[socket] = snap.entry(s, socket, l.conf.Protocol)
+			st.Handler = snap.entries[socket]
 		} else {
 			st.Tunnel = snap.tunnel(l)
 		}
@@ -312,23 +315,17 @@ func (snap *Snapshot) settle(s *Server, d *listeners.Draft) {
 	}
 }
 
-// remember notes the listeners that are gone.
-func (snap *Snapshot) remember(old *Snapshot) {
-	snap.former = map[string]*Snapshot{}
-	if old == nil {
-		return
+// entry gives the entry of a socket's connections, the one in use if the protocol has not changed.
+func (snap *Snapshot) entry(s *Server, socket *listeners.Socket, protocol conf.Protocol) *entry {
+	if old := s.live.Load(); old != nil && old.entries[socket] != nil && old.protocol(socket) == protocol {
+		return old.entries[socket]
 	}
-	maps.Copy(snap.former, old.former)
-	for name, l := range old.listeners {
-		if l.conf.Protocol.HTTP() {
-			snap.former[name] = old
-		}
-	}
-	for name, l := range snap.listeners {
-		if l.conf.Protocol.HTTP() {
-			delete(snap.former, name)
-		}
-	}
+	return &entry{server: s, socket: socket}
+}
+
+// protocol is what a socket speaks.
+func (snap *Snapshot) protocol(socket *listeners.Socket) conf.Protocol {
+	return snap.listeners[snap.sockets[socket].Listener].conf.Protocol
 }
 
 // limit gives a listener's limit, the one in use if it has not changed: what is open already counts.
@@ -341,16 +338,16 @@ func (s *Server) limit(l *conf.Listener) *listeners.Limit {
 
 // tunnel relays a connection of a tcp or tls listener.
 func (snap *Snapshot) tunnel(l *listener) func(context.Context, *serve.Conn) {
-	up := snap.upstreams[l.conf.Proxy]
+	up, log := snap.upstreams[l.conf.Proxy], snap.log // a tunnel keeps no Snapshot
 	return func(ctx context.Context, c *serve.Conn) {
 		info := c.Info()
 		r := &record.Record{Start: time.Now(), Listener: l.conf.Name, Client: info.Remote, Proto: string(l.conf.Protocol), Tunnel: true}
 		if info.TLS != nil {
 			r.TLS = info.TLS.Version
 		}
-		snap.log.Write(r, "tunnel opened")
+		log.Write(r, "tunnel opened")
 		r.BytesIn, r.BytesOut, r.Upstream, r.Err = proxy.Relay(ctx, up, c)
-		snap.log.Write(r, "tunnel ended")
+		log.Write(r, "tunnel ended")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"edge/conf"
@@ -49,7 +50,8 @@ type Server struct {
 	users    *users.Store
 	tasks    context.Context // ends with the process
 	endTasks context.CancelFunc
-	sweeping chan struct{} // closed when the sessions' upkeep has ended
+	children sync.WaitGroup // new processes that were taken back
+	sweeping chan struct{}  // closed when the sessions' upkeep has ended
 }
 
 func (s *Server) now() time.Time { return time.Now() }
@@ -81,7 +83,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 		return 0, err
 	}
 	actions := reload.Actions{
-		Reload: s.reload, Upgrade: s.upgrade, PassOn: s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Log: s.log,
+		Reload: s.reload, Renew: s.renew, Upgrade: s.upgrade, PassOn: s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Log: s.log,
 	}
 	if parent == nil {
 		s.start(added)
@@ -134,7 +136,11 @@ func generationsDir(cfg *conf.Config) string { return filepath.Join(cfg.StateDir
 // commit puts a draft in force. Nothing in it can fail.
 func (s *Server) commit(d *draft) (added, gone []*listeners.Socket) {
 	s.Level.Set(d.snap.conf.Log.Level)
-	old := s.live.Swap(d.snap)
+	old := s.live.Load()
+	if old != nil {
+		old.retire(d.snap) // before the swap: whoever sees the new Snapshot sees this
+	}
+	s.live.Swap(d.snap)
 	added, gone = d.sockets.Commit()
 	for _, socket := range s.table.Sockets() {
 		socket.SetLimit(d.snap.limits[socket.Name()])
@@ -166,6 +172,25 @@ func (s *Server) reload(context.Context) error {
 	if err != nil {
 		return s.tell(err)
 	}
+	if err := s.apply(cfg); err != nil {
+		return err
+	}
+	s.log.Info("reloaded", "file", cfg.File, "listeners", len(cfg.Listeners), "vhosts", len(cfg.Vhosts))
+	s.warn()
+	return nil
+}
+
+// renew makes certificates and ticket keys anew that are near their end. An edit of the file that nobody has released stays out.
+func (s *Server) renew(context.Context) error {
+	if err := s.apply(s.live.Load().conf); err != nil {
+		return err
+	}
+	s.log.Info("renewed")
+	return nil
+}
+
+// apply puts a configuration in force.
+func (s *Server) apply(cfg *conf.Config) error {
 	d, err := s.draft(cfg)
 	if err != nil {
 		return s.tell(err)
@@ -176,11 +201,9 @@ func (s *Server) reload(context.Context) error {
 		socket.Unlink() // first: who comes by the path must not wait in a queue that nobody looks at any more
 		socket.Close()
 	}
-	s.conns.DrainListeners(func(name string) bool { return d.snap.listeners[name] == nil }, cfg.Drain.Spread)
-	s.log.Info("reloaded", "file", cfg.File, "listeners", len(cfg.Listeners), "vhosts", len(cfg.Vhosts))
+	s.conns.DrainOnly(cfg.Drain.Spread, func(st *serve.Settings) bool { e, ok := st.Handler.(*entry); return ok && e.last.Load() != nil })
 	s.logSockets(added, "listening")
 	s.logSockets(gone, "listening no more")
-	s.warn()
 	return nil
 }
 
@@ -196,7 +219,7 @@ func (s *Server) tell(err error) error {
 	return fmt.Errorf("%s has mistakes: %d", s.File, len(list))
 }
 
-// due says when certificates or ticket keys want a reload.
+// due says when certificates or ticket keys want to be renewed.
 func (s *Server) due() time.Time {
 	snap := s.live.Load()
 	due := snap.tickets.RotateAt
@@ -226,7 +249,7 @@ func (s *Server) stop(ctx context.Context) (cut int64) {
 }
 
 // drain waits for what is left after an upgrade.
-func (s *Server) drain(ctx context.Context) {
+func (s *Server) drain(ctx context.Context) (cut int64) {
 	cfg := s.live.Load().conf
 	empty := s.conns.Drain(cfg.Drain.Spread)
 	var hard <-chan time.Time
@@ -243,12 +266,12 @@ func (s *Server) drain(ctx context.Context) {
 		select {
 		case <-empty:
 			s.log.Info("drained")
-			return
+			return cut
 		case <-hard:
 			s.log.Warn("drain: the hard limit cuts what is left", "open", s.conns.Open())
-			s.conns.Cut()
+			cut = s.conns.Cut()
 		case <-ctx.Done():
-			return
+			return cut
 		case <-retire.C:
 		}
 	}
@@ -256,6 +279,8 @@ func (s *Server) drain(ctx context.Context) {
 
 // close gives back what the process holds.
 func (s *Server) close() {
+	s.endTasks()
+	s.children.Wait()
 	if s.primary {
 		s.removePID()
 	}

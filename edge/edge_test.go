@@ -202,6 +202,15 @@ func TestReloadKeepsAndRefuses(t *testing.T) {
 		}
 	}
 
+	load(t, dir, up, base+strings.Replace(vhost, "a.localhost", "b.localhost", 1))
+	if err := s.renew(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if host := s.live.Load().conf.Vhosts[0].ID; host != "a.localhost" {
+		t.Errorf("a renewal put an edit in force that nobody released: %s", host)
+	}
+	now = s.live.Load()
+
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

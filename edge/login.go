@@ -37,7 +37,6 @@ func (s *Server) sweep() {
 }
 
 func (s *Server) closeLogin() {
-	s.endTasks()
 	<-s.sweeping
 	if err := errors.Join(s.sessions.Close(), s.users.Close()); err != nil {
 		s.log.Error("closing the login's stores", "error", err)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 
 	"edge/certs"
 	"edge/conf"
@@ -32,7 +33,7 @@ type Snapshot struct {
 	listeners map[string]*listener
 	sockets   map[*listeners.Socket]*serve.Settings
 	limits    map[string]*listeners.Limit // by listener
-	former    map[string]*Snapshot        // of each listener that is gone: the last one that had it, for its open connections
+	entries   map[*listeners.Socket]*entry
 }
 
 // listener is what answers on one listener.
@@ -150,37 +151,54 @@ func redirect(x *wire.Exchange, status int, to string) {
 	wire.Reply(x, status, "text/plain; charset=utf-8", to+"\n", wire.Field{Name: []byte("location"), Value: []byte(to)})
 }
 
-// entry is where the requests of one connection's listener come in.
+// entry is where the requests of a socket's connections come in.
 type entry struct {
 	server *Server
-	name   string
+	socket *listeners.Socket
+	last   atomic.Pointer[Snapshot] // the last one that had this socket and its protocol; nil: the one in force has
 }
 
-// Serve takes the configuration in force, so that a reload is seen on open connections too, and sees to it that every request is
-// answered and logged.
-func (e *entry) Serve(x *wire.Exchange) {
+// snapshot is the configuration in force, so that a reload is seen on open connections too. The connections of a socket that is gone, or
+// that speaks another protocol now, end on what was said of them last.
+func (e *entry) snapshot() *Snapshot {
 	snap := e.server.live.Load()
-	if last := snap.former[e.name]; last != nil { // its last connections end on what was said of it last
-		snap = last
+	if last := e.last.Load(); last != nil {
+		return last
 	}
-	l := snap.listeners[e.name]
-	tunnelled := false
-	x.Responder = opened{x.Responder, func() { tunnelled = true; snap.log.Write(x.Record, "tunnel opened") }}
-	defer func() {
-		if p := recover(); p != nil {
-			e.server.log.Error("panic", "vhost", x.Record.Vhost, "route", x.Record.Route, "value", p, "stack", string(debug.Stack()))
-			x.Record.Err = errors.New("panic")
-			x.Abort(x.Record.Err)
-		}
-		event := "request"
-		if tunnelled {
-			event = "tunnel ended"
-		}
-		snap.log.Write(x.Record, event)
-	}()
-	snap.serve(l, x)
-	if x.Record.Status == 0 {
+	return snap
+}
+
+// Serve sees to it that every request is answered and logged.
+func (e *entry) Serve(x *wire.Exchange) {
+	snap := e.snapshot()
+	log, event := snap.log, "request"
+	x.Responder = opened{x.Responder, func() { event = "tunnel ended"; log.Write(x.Record, "tunnel opened") }}
+	defer func() { log.Write(x.Record, event) }()
+	defer e.survive(x)
+	snap.serve(snap.listeners[snap.sockets[e.socket].Listener], x)
+}
+
+// survive answers for a handler that panicked, or that answered nothing.
+func (e *entry) survive(x *wire.Exchange) {
+	p := recover()
+	if p != nil {
+		e.server.log.Error("panic", "vhost", x.Record.Vhost, "route", x.Record.Route, "value", p, "stack", string(debug.Stack()))
+		x.Record.Err = errors.New("panic")
+	}
+	switch {
+	case x.Record.Status == 0:
 		wire.ReplyText(x, http.StatusInternalServerError, "The site gave no answer.")
+	case p != nil:
+		x.Abort(x.Record.Err)
+	}
+}
+
+// retire tells the entries that next has no use for that their last word was spoken.
+func (snap *Snapshot) retire(next *Snapshot) {
+	for socket, e := range snap.entries {
+		if next.entries[socket] != e {
+			e.last.Store(snap)
+		}
 	}
 }
 

@@ -42,7 +42,7 @@ func (s *Server) upgrade(ctx context.Context) error {
 	}
 	s.log.Info("upgrade: new process started", "pid", child.PID(), "generation", s.generation+1)
 	if err := within(ctx, cfg.Upgrade.Ready, child.Ready, "is not ready"); err != nil {
-		return errors.Join(err, child.Kill(err, 0))
+		return errors.Join(err, child.Kill(ctx, err, 0))
 	}
 	sockets := s.table.Sockets()
 	for _, socket := range sockets {
@@ -52,7 +52,8 @@ func (s *Server) upgrade(ctx context.Context) error {
 		for _, socket := range sockets {
 			socket.Resume()
 		}
-		return errors.Join(err, child.Kill(err, cfg.Drain.Stop)) // it may be serving already: what it holds may end
+		s.children.Go(func() { s.takeBack(child, err) })
+		return err
 	}
 	for _, socket := range sockets {
 		socket.CloseParked()
@@ -60,6 +61,13 @@ func (s *Server) upgrade(ctx context.Context) error {
 	s.table, s.primary, s.successor = &listeners.Table{}, false, child.PID()
 	s.log.Info("upgrade: the new process has taken over", "pid", child.PID())
 	return nil
+}
+
+// takeBack ends a new process that may be serving already: what it holds may end, as at a stop.
+func (s *Server) takeBack(child *upgrade.Child, reason error) {
+	if err := child.Kill(s.tasks, reason, s.live.Load().conf.Drain.Stop); err != nil {
+		s.log.Error("the new process that was taken back", "error", err)
+	}
 }
 
 // passOn sends the new process a HUP that came while it was starting: it may have read the configuration before.
@@ -92,6 +100,7 @@ func (s *Server) handOver(ctx context.Context, child *upgrade.Child) error {
 	if err := within(ctx, answerTime, child.Go, "does not begin to serve"); err != nil {
 		return err
 	}
+	s.log.Info("upgrade: the new process serves, on probation", "pid", child.PID())
 	if err := child.Probation(ctx, s.live.Load().conf.Upgrade.Probation); err != nil {
 		return fmt.Errorf("in probation: %w", err)
 	}
@@ -105,13 +114,16 @@ func within(ctx context.Context, d time.Duration, step func(context.Context) err
 	return step(ctx)
 }
 
-// takeOver is the new process's side.
+// takeOver is the new process's side. If it fails, also because this process was told to stop, the parent hears of it first of all: it
+// must accept again before this process stops.
 func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
-	if err := parent.Ready(ctx); err != nil {
-		return err
+	err := parent.Ready(ctx)
+	if err == nil {
+		s.start(s.table.Sockets())
+		err = parent.Serving(ctx)
 	}
-	s.start(s.table.Sockets())
-	if err := parent.Serving(ctx); err != nil {
+	if err != nil {
+		parent.Fail(err) // a parent that took it back itself listens no more
 		return err
 	}
 	if err := s.becomePrimary(); err != nil {

@@ -39,7 +39,7 @@ func (t *Table) Sockets() []*Socket { return t.sockets }
 type Draft struct {
 	table *Table
 	next  []*Socket
-	names []string
+	specs []Spec
 	fresh []*Socket
 }
 
@@ -52,18 +52,33 @@ func (t *Table) Draft(specs []Spec) (*Draft, []*conf.Error) {
 		if s == nil {
 			var err error
 			if s, err = bind(spec); err != nil {
-				mistakes = append(mistakes, spec.Pos.Errorf("listener %q: %v", spec.Name, err))
+				mistakes = append(mistakes, spec.Pos.Errorf("listener %q: %v", spec.Name, t.overlap(spec, err)))
 				continue
 			}
 			d.fresh = append(d.fresh, s)
 		}
-		d.next, d.names = append(d.next, s), append(d.names, spec.Name)
+		d.next, d.specs = append(d.next, s), append(d.specs, spec)
 	}
 	if mistakes != nil {
 		d.Discard()
 		return nil, mistakes
 	}
 	return d, nil
+}
+
+// overlap says so where an address cannot be bound because of one of our own, which this configuration may have no use for any more, but
+// which is held until it is in force.
+func (t *Table) overlap(spec Spec, err error) error {
+	_, port, perr := net.SplitHostPort(spec.Address)
+	if perr != nil || !errors.Is(err, unix.EADDRINUSE) {
+		return err
+	}
+	for _, s := range t.sockets {
+		if _, held, err := net.SplitHostPort(s.Addr().String()); err == nil && held == port {
+			return fmt.Errorf("%s overlaps %s, which edge holds since %v: leave that out first, reload, and add this then", spec.Address, s.Addr(), s.spec.Pos)
+		}
+	}
+	return err
 }
 
 func (t *Table) find(key string) *Socket {
@@ -79,7 +94,7 @@ func (t *Table) find(key string) *Socket {
 func (d *Draft) Sockets() iter.Seq2[*Socket, string] {
 	return func(yield func(*Socket, string) bool) {
 		for i, s := range d.next {
-			if !yield(s, d.names[i]) {
+			if !yield(s, d.specs[i].Name) {
 				return
 			}
 		}
@@ -98,7 +113,7 @@ func (d *Draft) Discard() {
 // to close.
 func (d *Draft) Commit() (added, gone []*Socket) {
 	for i, s := range d.next {
-		s.spec.Name = d.names[i]
+		s.spec.Name, s.spec.Pos = d.specs[i].Name, d.specs[i].Pos
 	}
 	gone = slices.DeleteFunc(slices.Clone(d.table.sockets), func(s *Socket) bool { return slices.Contains(d.next, s) })
 	d.table.sockets = d.next

@@ -211,3 +211,19 @@ func TestDiscard(t *testing.T) {
 	}
 	expect(t, "kept", dialMany(t, added[0].Addr(), 1)...)
 }
+
+// An address that overlaps one of our own is not blamed on others, and both places are named (DESIGN.md section 7).
+func TestOverlapWithOurOwn(t *testing.T) {
+	table := &Table{}
+	added, _ := commit(t, table, spec(1, "narrow", "tcp", "127.0.0.1:0"))
+	closing(t, added...)
+	_, port, err := net.SplitHostPort(added[0].Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, mistakes := table.Draft([]Spec{spec(7, "wide", "tcp", "0.0.0.0:"+port)})
+	want := `f.toml:7:1: listener "wide": 0.0.0.0:` + port + ` overlaps 127.0.0.1:` + port + `, which edge holds since f.toml:1:1: leave that out first, reload, and add this then`
+	if len(mistakes) != 1 || mistakes[0].Error() != want {
+		t.Errorf("got  %v\nwant %s", mistakes, want)
+	}
+}

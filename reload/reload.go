@@ -27,17 +27,20 @@ type Actions struct {
 	TakeOver func(context.Context) error
 	// Reload puts what is on disk in force; on an error nothing has changed.
 	Reload func(context.Context) error
+	// Renew makes anew what has an end, under the configuration in force.
+	Renew func(context.Context) error
 	// Upgrade hands everything to a new process. Without an error the new one has taken over; else nothing has changed.
 	Upgrade func(context.Context) error
 	// PassOn tells the new process of a reload that was asked for during the upgrade.
 	PassOn func()
-	// Drain waits until nothing is left of what was being served when the new process took over, or until ctx ends.
-	Drain func(context.Context)
+	// Drain waits until nothing is left of what was being served when the new process took over, or until ctx ends, and says how much of
+	// it was cut.
+	Drain func(context.Context) (cut int64)
 	// Stop ends the service and says how much of it was cut. When ctx ends, it cuts what is left.
 	Stop func(context.Context) (cut int64)
 	// Reopen opens the logs anew.
 	Reopen func() error
-	// Due says when a reload is due without a signal; the zero time: never. It is asked after each reload.
+	// Due says when Renew is due; the zero time: never.
 	Due func() time.Time
 	Log *slog.Logger
 }
@@ -63,6 +66,7 @@ const (
 	idle     job = ""
 	takeOver job = "take-over"
 	reload   job = "reload"
+	renew    job = "renewal"
 	upgrade  job = "upgrade"
 	drain    job = "drain"
 	stop     job = "stop"
@@ -76,15 +80,15 @@ type outcome struct {
 // supervisor is the state of Run, which one goroutine owns.
 type supervisor struct {
 	Actions
-	ctx           context.Context // of the job that runs
-	cancel        context.CancelFunc
-	running       job
-	done          chan outcome
-	wantUpgrade   bool // a reload is to end first
-	wantReload    bool
-	wantStop      bool
-	wantCut       bool // a stop was asked for again before it could begin
-	reloadStarted time.Time
+	ctx         context.Context // of the job that runs
+	cancel      context.CancelFunc
+	running     job
+	done        chan outcome
+	wantUpgrade bool // a reload is to end first
+	wantReload  bool
+	wantStop    bool
+	wantCut     bool // a stop was asked for again before it could begin
+	renewed     time.Time
 }
 
 func (s *supervisor) run(ctx context.Context, signals <-chan os.Signal) (cut int64) {
@@ -101,7 +105,8 @@ func (s *supervisor) run(ctx context.Context, signals <-chan os.Signal) (cut int
 			ended = nil
 			s.stop()
 		case <-timer.C:
-			s.wantReload = true
+			s.renewed = time.Now()
+			s.start(renew, s.Renew)
 		case o := <-s.done:
 			if s.finished(o) {
 				return o.cut
@@ -110,7 +115,7 @@ func (s *supervisor) run(ctx context.Context, signals <-chan os.Signal) (cut int
 	}
 }
 
-// wind sets the timer to the moment when a reload is due. While anything runs none is: a drain can last for days.
+// wind sets the timer to the moment when a renewal is due. While anything runs none is: a drain can last for days.
 func (s *supervisor) wind(timer *time.Timer) {
 	timer.Stop()
 	if s.running != idle {
@@ -120,8 +125,8 @@ func (s *supervisor) wind(timer *time.Timer) {
 	if due.IsZero() {
 		return
 	}
-	// A reload that fails leaves the moment in the past: no more than one a minute.
-	timer.Reset(max(time.Until(due), time.Until(s.reloadStarted.Add(time.Minute))))
+	// A renewal that fails leaves the moment in the past: no more than one a minute.
+	timer.Reset(max(time.Until(due), time.Until(s.renewed.Add(time.Minute))))
 }
 
 func (s *supervisor) signal(sig os.Signal) {
@@ -133,7 +138,7 @@ func (s *supervisor) signal(sig os.Signal) {
 		}
 		s.wantReload = true
 	case syscall.SIGUSR2:
-		if s.running != idle && (s.running != reload || s.wantUpgrade || s.wantStop) {
+		if s.running != idle && (s.running != reload && s.running != renew || s.wantUpgrade || s.wantStop) {
 			s.Log.Warn("upgrade refused", "because", "in progress: "+string(s.running))
 			return
 		}
@@ -176,7 +181,6 @@ func (s *supervisor) next() {
 		s.start(upgrade, s.Upgrade)
 	case s.wantReload:
 		s.wantReload = false
-		s.reloadStarted = time.Now()
 		s.start(reload, s.Reload)
 	}
 }
@@ -186,6 +190,8 @@ func (s *supervisor) start(j job, f func(context.Context) error) {
 	s.running = j
 	go func() { s.done <- outcome{err: f(s.ctx)} }()
 }
+
+func (s *supervisor) runDrain() { s.done <- outcome{cut: s.Drain(s.ctx)} }
 
 func (s *supervisor) runStop() { s.done <- outcome{cut: s.Stop(s.ctx)} }
 
@@ -210,7 +216,8 @@ func (s *supervisor) finished(o outcome) (end bool) {
 		if s.wantReload {
 			s.PassOn()
 		}
-		s.start(drain, func(ctx context.Context) error { s.Drain(ctx); return nil })
+		s.running = drain
+		go s.runDrain()
 	case takeOver:
 		if o.err != nil {
 			s.Log.Error("take-over failed", "error", o.err)
@@ -221,6 +228,10 @@ func (s *supervisor) finished(o outcome) (end bool) {
 	case reload:
 		if o.err != nil {
 			s.Log.Error("reload refused: nothing has changed", "error", o.err)
+		}
+	case renew:
+		if o.err != nil {
+			s.Log.Error("renewal failed: nothing has changed; it is tried again in a minute", "error", o.err)
 		}
 	}
 	return false

@@ -199,20 +199,20 @@ func TestDue(t *testing.T) {
 			t.Fatalf("called before the time: %s", w.called())
 		}
 		w.do("1s")
-		if w.running != "reload" {
-			t.Fatal("no reload when it was due")
+		if w.running != "renewal" {
+			t.Fatal("no renewal when it was due")
 		}
 		w.due = time.Time{}
 		w.do("ok")
 		w.do("100h")
-		if w.called() != "reopen reload" {
+		if w.called() != "reopen renewal" {
 			t.Errorf("called: %s", w.called())
 		}
 		w.finish()
 	})
 }
 
-// A due reload that fails stays due: it is tried again, but not in a hurry.
+// A due renewal that fails stays due: it is tried again, but not in a hurry.
 func TestDueAndFailing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, false)
@@ -220,13 +220,13 @@ func TestDueAndFailing(t *testing.T) {
 		for range 10 {
 			w.do("USR1")
 			w.do("59s")
-			if w.running == "reload" {
+			if w.running == "renewal" {
 				w.do("fail")
 			}
 			w.do("1s")
 		}
-		if n := strings.Count(w.called(), "reload"); n < 9 || n > 11 {
-			t.Errorf("%d reloads in ten minutes", n)
+		if n := strings.Count(w.called(), "renewal"); n < 9 || n > 11 {
+			t.Errorf("%d renewals in ten minutes", n)
 		}
 		w.finish()
 	})
@@ -243,7 +243,7 @@ func TestDueMeanwhile(t *testing.T) {
 		}
 		w.do("ok")
 		w.do("1ns")
-		if w.running != "reload" {
+		if w.running != "renewal" {
 			t.Fatalf("called: %s, and %q runs", w.called(), w.running)
 		}
 		w.due = time.Now().Add(time.Hour)

@@ -45,8 +45,8 @@ type world struct {
 func start(t *testing.T, takeOver bool) *world {
 	w := &world{t: t, signals: make(chan os.Signal), end: make(chan error)}
 	a := Actions{
-		Reload: w.job("reload"), Upgrade: w.job("upgrade"), PassOn: w.passOn,
-		Drain: func(ctx context.Context) { w.job("drain")(ctx) },
+		Reload: w.job("reload"), Renew: w.job("renewal"), Upgrade: w.job("upgrade"), PassOn: w.passOn,
+		Drain: func(ctx context.Context) int64 { w.job("drain")(ctx); return 0 },
 		Stop:  w.stop, Reopen: w.reopened, Due: w.isDue,
 		Log: slog.New(slog.NewTextHandler(w, nil)),
 	}

@@ -91,7 +91,7 @@ const (
 )
 
 // Run writes last-seen times and deletes what has expired, until ctx is done; then nil. Without it sessions work, but end by idleness
-// although they are used. What cannot be written is logged and tried again.
+// although they are used. What cannot be written is logged; the next use of the session notes it anew.
 func (db *DB) Run(ctx context.Context) error {
 	flush, collect := time.NewTicker(flushEvery), time.NewTicker(collectEvery)
 	defer flush.Stop()

@@ -23,20 +23,26 @@ type Conn struct {
 	ctx      context.Context // ends with the connection
 	cancel   context.CancelFunc
 
-	idle   atomic.Bool  // HTTP/1: no request is on its way
-	multi  atomic.Bool  // HTTP/2
-	open   atomic.Int64 // requests that handlers are at
-	tellAt atomic.Int64 // when to tell the client to end, in nanoseconds of Unix time; 0: never
-	told   chan struct{}
-	once   sync.Once // told
+	state  atomic.Int32  // busy, idle or deaf
+	multi  atomic.Bool   // HTTP/2
+	open   atomic.Int64  // requests that handlers are at
+	none   chan struct{} // gets something when open falls to 0
+	tellAt atomic.Int64  // when to tell the client to end, in nanoseconds of Unix time; 0: never
+	told   chan struct{} // gets something when tellAt is set
 
 	gone      atomic.Bool // the client has sent its FIN
-	deaf      atomic.Bool // our FIN is out: what still comes is not to be executed
 	closeOnce sync.Once
 }
 
+// The states of a connection.
+const (
+	busy int32 = iota // something would be lost if it ended
+	idle              // HTTP/1: no request is on its way
+	deaf              // our FIN is out: what still comes is not to be executed
+)
+
 func newConn(nc net.Conn, settings *Settings, server *Server) *Conn {
-	c := &Conn{Conn: nc, under: nc, settings: settings, server: server, told: make(chan struct{})}
+	c := &Conn{Conn: nc, under: nc, settings: settings, server: server, told: make(chan struct{}, 1), none: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.info = &wire.Conn{
 		Listener: settings.Listener, Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()),
@@ -78,10 +84,23 @@ func (c *Conn) handshake() bool {
 	return true
 }
 
-// tell makes the connection one that is to end, after a wait. The first call counts.
+// tell makes the connection one that is to end, after a wait. The earliest call counts.
 func (c *Conn) tell(wait time.Duration) {
-	c.tellAt.CompareAndSwap(0, time.Now().Add(wait).UnixNano())
-	c.once.Do(func() { close(c.told) })
+	at := time.Now().Add(wait).UnixNano()
+	for old := c.tellAt.Load(); old == 0 || at < old; old = c.tellAt.Load() {
+		if c.tellAt.CompareAndSwap(old, at) {
+			signal(c.told)
+			return
+		}
+	}
+}
+
+// signal leaves word in a channel that has room for one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // last says whether the answer that is about to leave is to be the connection's last.
@@ -90,15 +109,29 @@ func (c *Conn) last() bool {
 	return at != 0 && time.Now().UnixNano() >= at
 }
 
+// Read reads what the client sends. With the first bytes an idle connection is busy; once it is deaf there are none: executed, they could not
+// be answered, and the client would send them again elsewhere (RFC 9112 section 9.6).
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if err == io.EOF {
 		c.gone.Store(true)
 	}
-	if c.deaf.Load() {
-		return 0, io.EOF // executed, it could not be answered, and the client would send it again elsewhere (RFC 9112 section 9.6)
+	if n > 0 {
+		c.state.CompareAndSwap(idle, busy)
+	}
+	if c.state.Load() == deaf {
+		return 0, io.EOF
 	}
 	return n, err
+}
+
+// waits says that the connection begins, or ends, to wait for a request.
+func (c *Conn) waits(begins bool) {
+	if begins {
+		c.state.CompareAndSwap(busy, idle)
+	} else {
+		c.state.CompareAndSwap(idle, busy)
+	}
 }
 
 // CloseWrite ends our side: close_notify where there is TLS, then FIN.
@@ -148,8 +181,8 @@ const (
 // overtake the last response. So FIN first, then the client's bytes to its FIN, within bounds (RFC 9112 section 9.6).
 func (c *Conn) Close() error {
 	c.closeOnce.Do(func() {
-		waited := c.deaf.Swap(true)
-		if err := c.CloseWrite(); err == nil && !waited && !c.gone.Load() {
+		told := c.state.Swap(deaf) == deaf
+		if err := c.CloseWrite(); err == nil && !told && !c.gone.Load() {
 			c.under.SetReadDeadline(time.Now().Add(lingerTime))
 			io.CopyN(io.Discard, c.under, lingerBytes)
 		}
@@ -161,8 +194,7 @@ func (c *Conn) Close() error {
 // closeIdle closes a connection on which no request is on its way: FIN now, and the rest when its client answers that, or a second later, by
 // the goroutine that reads it.
 func (c *Conn) closeIdle() {
-	if c.idle.Load() {
-		c.deaf.Store(true)
+	if c.state.CompareAndSwap(idle, deaf) {
 		c.CloseWrite()
 		c.SetReadDeadline(time.Now().Add(time.Second))
 	}
@@ -170,25 +202,26 @@ func (c *Conn) closeIdle() {
 
 // busy says whether something would be lost if the connection ended now.
 func (c *Conn) busy() bool {
-	switch {
-	case c.deaf.Load(): // all has been said
-		return false
-	case c.multi.Load():
+	if c.multi.Load() {
 		return c.open.Load() > 0
 	}
-	return !c.idle.Load()
+	return c.state.Load() == busy // when it is deaf, all has been said
 }
 
 // Serve answers a request by the listener's handler, and counts it while it lasts.
 func (c *Conn) Serve(x *wire.Exchange) {
 	c.open.Add(1)
-	defer c.open.Add(-1)
+	defer func() {
+		if c.open.Add(-1) == 0 {
+			signal(c.none)
+		}
+	}()
 	c.settings.Handler.Serve(x)
 }
 
 // abort ends everything on the connection now.
 func (c *Conn) abort() {
-	c.deaf.Store(true)
+	c.state.Store(deaf)
 	c.gone.Store(true) // no linger
 	c.cancel()
 	c.under.Close()

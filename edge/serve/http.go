@@ -23,7 +23,7 @@ func (c *Conn) serveHTTP1() {
 	}
 	h1.Serve(c, h1.Options{
 		Handler: c, Info: c.info, MaxHeader: c.settings.MaxHeader, Header: c.settings.Timeouts.Header, Idle: c.settings.Timeouts.Idle,
-		Last: c.last, Waits: c.idle.Store,
+		Last: c.last, Waits: c.waits,
 	})
 }
 
@@ -32,9 +32,9 @@ func (c *Conn) serveNetHTTP1() {
 	srv := c.httpServer(c.last)
 	srv.Protocols.SetHTTP1(true)
 	srv.ConnState = func(_ net.Conn, state http.ConnState) {
-		c.idle.Store(state == http.StateIdle || state == http.StateNew)
+		c.waits(state == http.StateIdle || state == http.StateNew)
 	}
-	c.idle.Store(true)
+	c.waits(true)
 	ended := c.begin(srv, c)
 	go c.shutdownWhenTold(srv, ended)
 	<-ended

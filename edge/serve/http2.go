@@ -19,6 +19,10 @@ func (c *Conn) serveHTTP2() {
 	wg.Go(func() { c.goaway(ga, srv, ended) })
 	<-ended
 	wg.Wait()
+	c.cancel()
+	for c.open.Load() > 0 { // handlers may outlive the connection, and must not outlive what they use
+		<-c.none
+	}
 }
 
 // goawayRTT is how long after the first GOAWAY a stream that the client opened before it saw it may arrive.
@@ -27,17 +31,18 @@ const goawayRTT = time.Second
 // goaway ends an HTTP/2 connection without refusing a stream (RFC 9113 section 6.8): a GOAWAY that names no last stream tells the client to open no
 // more; after a round trip a second one names the last.
 func (c *Conn) goaway(ga *goawayConn, srv *http.Server, ended chan struct{}) {
-	select {
-	case <-ended:
-		return
-	case <-c.told:
-	}
-	wait := time.NewTimer(time.Until(time.Unix(0, c.tellAt.Load())))
+	wait := time.NewTimer(time.Hour)
 	defer wait.Stop()
-	select {
-	case <-ended:
-		return
-	case <-wait.C:
+	for !c.last() {
+		if at := c.tellAt.Load(); at != 0 {
+			wait.Reset(time.Until(time.Unix(0, at)))
+		}
+		select {
+		case <-ended:
+			return
+		case <-c.told:
+		case <-wait.C:
+		}
 	}
 	if c.server.Fault != FaultOneGoaway && c.server.Fault != FaultShutdown {
 		ga.inject()

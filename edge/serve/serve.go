@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -61,11 +62,20 @@ func New(log *slog.Logger) *Server {
 // Handle serves a connection on a goroutine of its own. done is called at its end.
 func (s *Server) Handle(nc net.Conn, settings *Settings, done func()) {
 	c := s.register(nc, settings)
-	go func() {
-		defer done()
-		defer s.forget(c)
-		c.serve()
+	go s.life(c, done)
+}
+
+// life serves a connection to its end. A bug in what reads its bytes ends that connection, and no other.
+func (s *Server) life(c *Conn, done func()) {
+	defer done()
+	defer s.forget(c)
+	defer func() {
+		if p := recover(); p != nil {
+			s.Log.Error("panic in a connection", "listener", c.settings.Listener, "value", p, "stack", string(debug.Stack()))
+			c.abort()
+		}
 	}()
+	c.serve()
 }
 
 func (s *Server) register(nc net.Conn, settings *Settings) *Conn {
@@ -113,10 +123,10 @@ func (s *Server) Drain(spread time.Duration) <-chan struct{} {
 	return s.empty
 }
 
-// DrainListeners tells the connections of some listeners to end, as Drain does, and does not wait.
-func (s *Server) DrainListeners(which func(listener string) bool, spread time.Duration) {
+// DrainOnly tells some connections to end, as Drain does, and does not wait.
+func (s *Server) DrainOnly(spread time.Duration, which func(*Settings) bool) {
 	for _, c := range s.list() {
-		if which(c.settings.Listener) {
+		if which(c.settings) {
 			c.tell(time.Duration(rand.Float64() * float64(spread)))
 		}
 	}
@@ -126,8 +136,9 @@ func (s *Server) DrainListeners(which func(listener string) bool, spread time.Du
 // says how many connections were cut in all, by Cut too.
 func (s *Server) Stop(ctx context.Context) (cut int64) {
 	empty := s.Drain(0)
+	var closing sync.WaitGroup
 	for _, c := range s.list() {
-		c.closeIdle()
+		closing.Go(c.closeIdle)
 	}
 	select {
 	case <-empty:
@@ -135,21 +146,24 @@ func (s *Server) Stop(ctx context.Context) (cut int64) {
 		s.Cut()
 		<-empty
 	}
+	closing.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cut
 }
 
-// Cut ends every connection now, and counts those that were not idle.
-func (s *Server) Cut() {
+// Cut ends every connection now, and says how many of them were not idle.
+func (s *Server) Cut() (cut int64) {
 	for _, c := range s.list() {
 		if c.busy() {
-			s.mu.Lock()
-			s.cut++
-			s.mu.Unlock()
+			cut++
 		}
 		c.abort()
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cut += cut
+	return cut
 }
 
 func (s *Server) list() []*Conn {

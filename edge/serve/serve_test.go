@@ -244,7 +244,7 @@ func TestStopCuts(t *testing.T) {
 	held := w.dial()
 	held.get("/held")
 	w.dial()
-	until(t, func() bool { return w.served.Load() == 1 && w.Open() == 2 && busy(w.Server) == 1 })
+	until(t, func() bool { return w.served.Load() == 1 && w.Open() == 2 && busyOnes(w.Server) == 1 })
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if cut := w.Stop(ctx); cut != 1 {
@@ -255,7 +255,7 @@ func TestStopCuts(t *testing.T) {
 	}
 }
 
-func busy(s *Server) (n int) {
+func busyOnes(s *Server) (n int) {
 	for _, c := range s.list() {
 		if c.busy() {
 			n++

@@ -63,6 +63,10 @@ func Inherited() (p *Parent, facts []byte, err error) {
 func (p *Parent) listen() {
 	for {
 		m, err := p.c.receive()
+		if err == nil && m.Kind == probe {
+			p.c.send(message{Kind: serving}) // if that fails, the next receive says so
+			continue
+		}
 		p.received <- event{m, err}
 		if err != nil || m.Kind == commit || m.Kind == abort {
 			p.c.Close()

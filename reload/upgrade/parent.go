@@ -80,7 +80,7 @@ func Start(p Program, generation int, files []*os.File, facts []byte) (*Child, e
 	go c.listen()
 	if err := ours.send(message{Kind: hello, Oldest: oldest, Generation: generation}); err != nil {
 		err = c.ended(err)
-		return nil, errors.Join(err, c.Kill(err, 0))
+		return nil, errors.Join(err, c.Kill(context.Background(), err, 0))
 	}
 	return c, nil
 }
@@ -121,14 +121,39 @@ func (c *Child) Go(ctx context.Context) error {
 	return c.wait(ctx, serving) // which knows how a broken conversation ended
 }
 
-// Probation waits for d, during which the child must live.
+// Probation waits for d, during which the child must live, and answer each second and at the end.
 func (c *Child) Probation(ctx context.Context, d time.Duration) error {
+	for end := time.Now().Add(d); ; {
+		if err := c.live(ctx, min(time.Until(end), time.Second)); err != nil {
+			return err
+		}
+		if err := c.probe(ctx); err != nil || !time.Now().Before(end) {
+			return err
+		}
+	}
+}
+
+// live waits for d, in which nothing may happen.
+func (c *Child) live(ctx context.Context, d time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, d, errPassed)
 	defer cancel()
 	if err := c.wait(ctx, ""); !errors.Is(err, errPassed) {
 		return err
 	}
 	return nil
+}
+
+// probeTime is how long a child may take to say that it is there.
+const probeTime = 3 * time.Second
+
+// probe asks the child whether it is there.
+func (c *Child) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, probeTime, fmt.Errorf("the new process does not answer any more (asked for %v)", probeTime))
+	defer cancel()
+	if err := c.c.send(message{Kind: probe}); err != nil && !broken(err) {
+		return c.ended(err)
+	}
+	return c.wait(ctx, serving)
 }
 
 var errPassed = errors.New("probation passed")
@@ -181,8 +206,8 @@ func exitError(err error) error {
 	return err
 }
 
-// Kill takes everything back: the child is told why, may end what it serves within grace, and is killed if it has not.
-func (c *Child) Kill(reason error, grace time.Duration) error {
+// Kill takes everything back: the child is told why, may end what it serves within grace or until ctx ends, and is killed if it has not.
+func (c *Child) Kill(ctx context.Context, reason error, grace time.Duration) error {
 	c.c.send(message{Kind: abort, Reason: reason.Error()})
 	defer c.c.Close()
 	wait := time.NewTimer(grace)
@@ -191,6 +216,7 @@ func (c *Child) Kill(reason error, grace time.Duration) error {
 	case <-c.exited:
 		return nil
 	case <-wait.C:
+	case <-ctx.Done():
 	}
 	err := c.cmd.Process.Kill()
 	<-c.exited

@@ -55,7 +55,7 @@ func play(p Program, w *os.File, ready, grace time.Duration) (pid int, step stri
 		{"commit", c.Commit},
 	} {
 		if err := s.run(); err != nil {
-			return c.PID(), s.name, errors.Join(err, c.Kill(err, grace))
+			return c.PID(), s.name, errors.Join(err, c.Kill(context.Background(), err, grace))
 		}
 	}
 	<-c.exited
@@ -188,14 +188,14 @@ func TestKill(t *testing.T) {
 				t.Errorf("the child is in process group %d (%v): a Ctrl-C would reach it (R11)", pgid, err)
 			}
 			begun := time.Now()
-			if err := c.Kill(errors.New("the moon is full"), grace); err != nil {
+			if err := c.Kill(context.Background(), errors.New("the moon is full"), grace); err != nil {
 				t.Error(err)
 			}
 			if took := time.Since(begun); child == "ignores ABORT" && took < grace || took > 20*time.Second {
 				t.Errorf("Kill took %v with %v of grace", took, grace)
 			}
 			for range 20 { // again is no error
-				if err := c.Kill(errors.New("again"), 0); err != nil {
+				if err := c.Kill(context.Background(), errors.New("again"), 0); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -217,7 +217,7 @@ func TestGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Kill(errors.New("the test is over"), 0)
+	defer c.Kill(context.Background(), errors.New("the test is over"), 0)
 	if err := c.Ready(t.Context()); err != nil {
 		t.Fatal(err)
 	}

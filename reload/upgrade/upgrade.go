@@ -8,6 +8,7 @@
 //	child → parent  READY   everything that can fail has been done; or FAIL, and why
 //	parent → child  GO      the parent accepts no more
 //	child → parent  SERVING
+//	parent → child  PROBE   are you there? each second, and before COMMIT; the child says SERVING
 //	parent → child  COMMIT  there is no way back; or ABORT, at any time before, and why
 //
 // Until COMMIT the parent can take everything back, and a child that dies, hangs or says anything else makes it do so.
@@ -43,6 +44,7 @@ const (
 	fail    kind = "FAIL"
 	goOn    kind = "GO"
 	serving kind = "SERVING"
+	probe   kind = "PROBE"
 	commit  kind = "COMMIT"
 	abort   kind = "ABORT"
 )
