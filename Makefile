@@ -1,6 +1,6 @@
 # make run    builds edge and serves conf/edge.toml
-# make test   runs every test, having installed what they need
-# make check  vet, staticcheck, gofmt
+# make check  gofmt, vet, staticcheck, and every test with the race detector: floors and package comments are among them
+# make test   the same, having installed what the tests need
 
 # Packages that the tests need, and the programs in them that show whether they are there.
 packages = chromium curl gcc libc6-dev
@@ -15,13 +15,12 @@ build:
 	go build -o bin/edge .
 
 test: tools check
-	go test -race -timeout 14m ./...
 
 check:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
-	go test -run 'TestFloors|TestPackageComments|TestNobodyAsksForADescriptor' . ./listeners
+	go test -race -timeout 14m ./...
 
 # Installs what is missing where it can: as root on Debian. Elsewhere it says what to install, and the tests that need it are left out,
 # each with a word; where CI is set they fail.
