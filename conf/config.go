@@ -183,7 +183,7 @@ type Target struct {
 type UpstreamTimeouts struct {
 	Pos      Pos // of the upstream, where they are the defaults
 	Connect  time.Duration
-	Response time.Duration // from the request's end to the answer's head
+	Response time.Duration // from the request's end to the answer's head; and within the request without taking any of it
 	Idle     time.Duration // an unused connection is closed after this
 }
 

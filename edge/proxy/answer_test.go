@@ -108,6 +108,51 @@ func TestAnswer(t *testing.T) {
 	})
 }
 
+// Where there is no body, the length is what the upstream says of it, and not what there is of it.
+func TestLength(t *testing.T) {
+	for sends, want := range map[string]int64{
+		"GET 200 OK\r\nContent-Length: 0":           0,
+		"GET 204 No Content":                        wire.Unknown,
+		"GET 204 No Content\r\nContent-Length: 0":   wire.Unknown,
+		"GET 304 Not Modified":                      wire.Unknown,
+		"GET 304 Not Modified\r\nContent-Length: 5": 5,
+		"HEAD 200 OK":                               wire.Unknown,
+		"HEAD 200 OK\r\nContent-Length: 5":          5,
+		"HEAD 304 Not Modified":                     wire.Unknown,
+	} {
+		method, head, _ := strings.Cut(sends, " ")
+		p := rawOrigin(t, func(up net.Conn, _ *bufio.Reader, _ string) { io.WriteString(up, "HTTP/1.1 "+head+"\r\n\r\n") })
+		bothModes(t, func(t *testing.T, major int) {
+			got := make(chan int64, 1)
+			f := serve(t, major, func(x *wire.Exchange) {
+				x.Responder = lengthNoter{x.Responder, got}
+				p.Serve(x)
+			})
+			resp, _, err := f.ask(t, method, "/", nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := <-got; n != want {
+				t.Errorf("%q has the length %d, want %d", sends, n, want)
+			}
+			if given := resp.Header["Content-Length"]; resp.StatusCode != 200 && given != nil {
+				t.Errorf("%q leaves with the length %q", sends, given)
+			}
+		})
+	}
+}
+
+// lengthNoter tells the length that a head is given.
+type lengthNoter struct {
+	wire.Responder
+	got chan<- int64
+}
+
+func (n lengthNoter) Head(status int, f wire.Fields, length int64) error {
+	n.got <- length
+	return n.Responder.Head(status, f, length)
+}
+
 func TestAnswerTrailers(t *testing.T) {
 	_, p := origin(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", "X-Sum")
@@ -248,6 +293,10 @@ func TestResponseTimeout(t *testing.T) {
 
 // An upstream that gives no valid answer is a 502; one that dies in the middle of an answer is an abort, never a short whole.
 func TestBadUpstream(t *testing.T) {
+	options := ""
+	for i := range 33 {
+		options += fmt.Sprint("x-", i, ",")
+	}
 	for name, c := range map[string]struct {
 		sends string
 		want  int // 0: the client sees a failure
@@ -261,6 +310,8 @@ func TestBadUpstream(t *testing.T) {
 		"a head too long":      {"HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", 100<<10) + "\r\n\r\n", 502},
 		"switch":               {"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", 502},
 		"switch, half":         {"HTTP/1.1 101 Switching Protocols\r\n\r\n", 502},
+		"options":              {"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: " + options + "\r\n\r\n", 502},
+		"options, early":       {"HTTP/1.1 103 Early Hints\r\nConnection: " + options + "\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 502},
 		"short of its length":  {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", 0},
 		"no byte of many":      {"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", 0},
 		"no last chunk":        {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nshort\r\n", 0},

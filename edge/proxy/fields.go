@@ -9,11 +9,13 @@ import (
 
 // claims are the fields by which upstreams are told who asks and from where. What a client sends under these names, or under a name
 // that an upstream may take for one of them, is dropped on every request before ours are set. The bare "proxy" is HTTP_PROXY to a CGI
-// program and its HTTP client (CVE-2016-5385).
+// program and its HTTP client (CVE-2016-5385). What Proxy-Authorization says was said to us (RFC 9110 section 11.7.2).
 var claims = map[string]bool{
 	"forwarded": true, "x-real-ip": true, "true-client-ip": true, "cf-connecting-ip": true, "x-client-ip": true, "x-cluster-client-ip": true,
-	"x-original-url": true, "x-rewrite-url": true, "x-original-uri": true, "x-original-method": true, "remote-addr": true,
-	"proxy": true,
+	"client-ip": true, "fastly-client-ip": true, "x-original-forwarded-for": true, "remote-addr": true,
+	"x-host": true, "x-original-host": true, "x-http-host-override": true,
+	"x-original-url": true, "x-rewrite-url": true, "x-original-uri": true, "x-original-method": true,
+	"proxy": true, "proxy-authorization": true,
 }
 
 var claimPrefixes = []string{"remote-", "x-remote-", "x-forwarded-", "x-auth-request-", "x-authentik-", "x-webauth-", "x-token-", "x-vouch-", "x-edge-"}

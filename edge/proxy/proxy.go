@@ -12,6 +12,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -58,24 +59,39 @@ func (p *Proxy) roundTrip(x *wire.Exchange) (resp *http.Response, body *upload, 
 		if p.Upstream.HostTarget {
 			r.Host = t.Host
 		}
+		sent := r
 		if x.Length != 0 { // a new one for each: the transport closes it even if it cannot connect
-			body = newUpload(x.Body)
-			r.Body = body
-			if x.Length == wire.Unknown {
-				r.Trailer = body.trailer
-			}
+			body = newUpload(x.Body, p.Upstream.Response)
+			sent = body.carriedBy(r)
 		}
-		resp, err = t.RoundTrip(r)
+		resp, err = t.RoundTrip(sent)
+		if body.late() {
+			if err == nil {
+				resp.Body.Close()
+			}
+			return nil, body, errLate
+		}
 		var dial *net.OpError
 		if err == nil || !errors.As(err, &dial) || dial.Op != "dial" || body != nil && body.touched.Load() {
 			break
 		}
 	}
-	if err == nil && resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
-		resp.Body.Close()
-		return nil, body, fmt.Errorf("the upstream answered with the status %d", resp.StatusCode)
+	if err != nil {
+		return nil, body, err
 	}
-	return resp, body, err
+	if err := valid(resp); err != nil {
+		resp.Body.Close()
+		return nil, body, err
+	}
+	return resp, body, nil
+}
+
+// valid says what is wrong with an answer that net/http takes.
+func valid(resp *http.Response) error {
+	if resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols {
+		return fmt.Errorf("the upstream answered with the status %d", resp.StatusCode)
+	}
+	return wire.CheckConnection(resp.Header)
 }
 
 // request is x as the upstream gets it: the very bytes of its path, without what only we may say.
@@ -132,6 +148,9 @@ func (in *informer) inform(status int, h textproto.MIMEHeader) error {
 	if in.x == nil || status == http.StatusContinue {
 		return nil
 	}
+	if err := wire.CheckConnection(http.Header(h)); err != nil {
+		return err
+	}
 	return in.x.Inform(status, wire.FromHeader(http.Header(h)))
 }
 
@@ -143,7 +162,7 @@ func (in *informer) stop() {
 
 // answer passes the upstream's answer on.
 func answer(x *wire.Exchange, resp *http.Response) error {
-	if err := x.Head(resp.StatusCode, wire.FromHeader(resp.Header), resp.ContentLength); err != nil {
+	if err := x.Head(resp.StatusCode, wire.FromHeader(resp.Header), length(resp)); err != nil {
 		return err
 	}
 	live := resp.ContentLength == wire.Unknown // a stream of events: its head and each piece when it comes
@@ -172,6 +191,21 @@ func answer(x *wire.Exchange, resp *http.Response) error {
 			return fmt.Errorf("reading the upstream's answer: %w", err)
 		}
 	}
+}
+
+// length gives the Content-Length of an answer. net/http has 0 for all without a body; but of a 304 that says none the length is not
+// known, and a 204 has none (RFC 9110 section 8.6).
+func length(resp *http.Response) int64 {
+	switch resp.StatusCode {
+	case http.StatusNoContent:
+		return wire.Unknown
+	case http.StatusNotModified:
+		if n, err := strconv.ParseUint(resp.Header.Get("Content-Length"), 10, 63); err == nil {
+			return int64(n)
+		}
+		return wire.Unknown
+	}
+	return resp.ContentLength
 }
 
 // fail answers for an upstream that gave no answer.

@@ -22,15 +22,17 @@ var claimed = []string{
 	"X-Original-Uri", "X-Original-Method", "Remote-Addr", "Remote-User", "Remote-Groups", "Remote-Email", "Remote-Name", "X-Forwarded-For", "X-Forwarded-Host",
 	"X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups",
 	"X-Forwarded-Preferred-Username", "X-Forwarded-Access-Token", "X-Auth-Request-User", "X-Authentik-Username", "X-Webauth-User", "X-Token-Subject",
-	"X-Vouch-User", "X-Edge-User", "Proxy",
+	"X-Vouch-User", "X-Edge-User", "Proxy", "Proxy-Authorization", "Client-Ip", "Fastly-Client-Ip", "X-Original-Forwarded-For", "X-Host", "X-Original-Host",
+	"X-Http-Host-Override",
 
 	"remote_user", "Remote_User", "REMOTE_USER", "rEmOtE-uSeR", "Remote-User-", "Remote_User_", "Remote.User", "Remote+User", "Remote~User", "Remote-User.",
 	"X_Forwarded_User", "x_forwarded-For", "X.Forwarded.For", "X-Forwarded_For_", "X_Real_IP", "x-real-ip_", "X-Real.IP", "X_Auth_Request_Email", "Forwarded_",
-	"Remote--User", "X-Edge_User", "proxy_",
+	"Remote--User", "X-Edge_User", "proxy_", "Proxy_Authorization", "CLIENT_IP", "X_Host", "X.Original.Host", "x_http_host_override_", "Fastly_Client_IP",
+	"X_Original_Forwarded_For",
 }
 
 var unclaimed = []string{
-	"X-Remote", "Remote", "X-Forwarded", "X-Real", "Accept", "Authorization", "X-Custom", "X_Custom", "Proxy-Authorization", "Content-Type", "If-None-Match",
+	"X-Remote", "Remote", "X-Forwarded", "X-Real", "Accept", "Authorization", "X-Custom", "X_Custom", "Client", "X-Client", "X-Hosts", "Content-Type", "If-None-Match",
 	"Origin", "X-Requested-With", "X-Http-Method-Override", "Referer", "X-Original", "Accept-Encoding", "Sec-Websocket-Key", "Via",
 }
 

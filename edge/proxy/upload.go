@@ -1,21 +1,29 @@
 package proxy
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"edge/edge/wire"
 )
 
-var errJoined = errors.New("the request is over")
+var (
+	errJoined = errors.New("the request is over")
+	errLate   = fmt.Errorf("the upstream neither takes the request's body nor answers: %w", context.DeadlineExceeded)
+)
 
 // upload is a request's body on its way to one target. The transport reads it in a goroutine of its own, which may outlive RoundTrip
-// and must not outlive Serve.
+// and must not outlive Serve. The transport has no time for sending; so between two Reads a clock runs that ends the round trip.
 type upload struct {
 	body    wire.Body
+	most    time.Duration // between two Reads
+	cancel  context.CancelCauseFunc
 	trailer http.Header // the request's; filled at the body's end
 	once    sync.Once
 	closed  chan struct{}
@@ -23,12 +31,27 @@ type upload struct {
 	touched atomic.Bool           // some of the body may be gone
 	failed  atomic.Pointer[error] // what a Read failed with
 
+	over atomic.Bool // the round trip is, by an answer or by the clock
+
 	reading sync.Mutex
 	joined  bool
+	clock   *time.Timer // nil before the first Read
 }
 
-func newUpload(body wire.Body) *upload {
-	return &upload{body: body, trailer: http.Header{}, closed: make(chan struct{})}
+func newUpload(body wire.Body, most time.Duration) *upload {
+	return &upload{body: body, most: most, trailer: http.Header{}, closed: make(chan struct{})}
+}
+
+// carriedBy gives r with u as its body, and a context that ends with the clock, or with r's.
+func (u *upload) carriedBy(r *http.Request) *http.Request {
+	ctx, cancel := context.WithCancelCause(r.Context())
+	u.cancel = cancel
+	r = r.WithContext(ctx)
+	r.Body = u
+	if r.ContentLength == wire.Unknown {
+		r.Trailer = u.trailer
+	}
+	return r
 }
 
 func (u *upload) Read(p []byte) (int, error) {
@@ -38,7 +61,11 @@ func (u *upload) Read(p []byte) (int, error) {
 		return 0, errJoined
 	}
 	u.touched.Store(true)
+	if u.clock != nil {
+		u.clock.Stop()
+	}
 	n, err := u.body.Read(p)
+	u.startClock()
 	switch {
 	case err == io.EOF:
 		u.body.Trailers().DelFunc(claim).AddTo(u.trailer)
@@ -47,6 +74,22 @@ func (u *upload) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// startClock gives the target its time for what it is sent now.
+func (u *upload) startClock() {
+	if u.clock != nil {
+		u.clock.Reset(u.most)
+		return
+	}
+	u.clock = time.AfterFunc(u.most, func() {
+		if !u.over.Swap(true) {
+			u.cancel(errLate)
+		}
+	})
+}
+
+// late stops the clock's power over a round trip that has returned, and says whether it was used.
+func (u *upload) late() bool { return u != nil && u.over.Swap(true) }
 
 // Close is how the transport says that it needs no more. A Read may still wait then.
 func (u *upload) Close() error {
@@ -71,4 +114,7 @@ func (u *upload) join() {
 	u.reading.Lock()
 	defer u.reading.Unlock()
 	u.joined = true
+	if u.clock != nil {
+		u.clock.Stop()
+	}
 }

@@ -2,18 +2,21 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"edge/conf"
 	"edge/edge/wire"
 )
 
@@ -177,7 +180,7 @@ func (lateBody) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
 func TestJoin(t *testing.T) {
 	begun, release, joined := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	body := &blockingBody{begun: begun, release: release}
-	u := newUpload(body)
+	u := newUpload(body, patience)
 	read := make(chan error, 1)
 	go func() { _, err := u.Read(nil); read <- err }()
 	<-begun
@@ -234,4 +237,87 @@ func TestStalledUpload(t *testing.T) {
 	if d := time.Since(begin); d > patience/2 {
 		t.Errorf("it took %v", d)
 	}
+}
+
+// An upstream that takes nothing of an upload holds neither the request, nor the connections, for longer than it may think; also if the
+// client has left. One that takes slowly has all the time.
+func TestUpstreamTakesNothing(t *testing.T) {
+	const most = 200 * time.Millisecond
+	release := make(chan struct{})
+	deaf := rawOrigin(t, func(up net.Conn, in *bufio.Reader, _ string) {
+		<-release
+		if _, err := io.Copy(io.Discard, in); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error("the connection to the upstream stays")
+		}
+	})
+	h2c := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-r.Context().Done():
+		case <-time.After(patience):
+			t.Error("the request to the upstream stays")
+		}
+	}))
+	h2c.Config.Protocols = new(http.Protocols)
+	h2c.Config.Protocols.SetUnencryptedHTTP2(true)
+	h2c.Start()
+	t.Cleanup(h2c.Close)
+	specs := map[string]*conf.Upstream{"http": spec("http://" + deaf.Upstream.Pick()[0].Name), "h2c": spec("h2c" + strings.TrimPrefix(h2c.URL, "http"))}
+	for name, s := range specs {
+		s.Timeouts.Response = most
+		p := &Proxy{Upstream: pool(t, s)}
+		t.Run(name, func(t *testing.T) {
+			bothModes(t, func(t *testing.T, major int) {
+				f := relay(t, major, p)
+				begin := time.Now()
+				if resp, _, err := f.ask(t, "POST", "/", nil, io.MultiReader(bytes.NewReader(make([]byte, 32<<20)))); err != nil || resp.StatusCode != http.StatusGatewayTimeout {
+					t.Errorf("got %v, %v", resp, err)
+				}
+				if r := wait(t, "the handler returns", f.records); !errors.Is(r.Err, errLate) || time.Since(begin) > most+2*time.Second {
+					t.Errorf("after %v the record has %+v", time.Since(begin), r)
+				}
+			})
+			f := relay(t, 1, p)
+			c, _ := f.dial(t, "POST / HTTP/1.1\nHost: a\nContent-Length: 1000000000\n\n")
+			c.SetWriteDeadline(time.Now().Add(most / 2))
+			for err := error(nil); err == nil; {
+				_, err = c.Write(make([]byte, 1<<20))
+			}
+			begin := time.Now()
+			c.Close()
+			if r := wait(t, "the handler returns", f.records); r.Err == nil || time.Since(begin) > most+2*time.Second {
+				t.Errorf("after %v the record has %+v", time.Since(begin), r)
+			}
+		})
+	}
+	close(release)
+}
+
+// The clock runs while the upstream is at it, not while the client is, and not past an answer.
+func TestUploadClock(t *testing.T) {
+	const most = 200 * time.Millisecond
+	up := rawOrigin(t, func(c net.Conn, in *bufio.Reader, _ string) {
+		io.ReadFull(in, make([]byte, 5)) // as the client gives it
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+		time.Sleep(2 * most)
+		io.WriteString(c, "ok")
+	})
+	s := spec("http://" + up.Upstream.Pick()[0].Name)
+	s.Timeouts.Response = most
+	f := relay(t, 1, &Proxy{Upstream: pool(t, s)})
+	body, w := io.Pipe()
+	go func() {
+		w.Write(make([]byte, 2))
+		time.Sleep(2 * most)
+		w.Write(make([]byte, 3))
+		w.Close()
+	}()
+	r := f.request(t, "POST", "/", nil, body)
+	r.ContentLength = 5
+	resp, err := f.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	expect(t, resp.Body, "ok")
+	expectEnd(t, resp.Body)
 }

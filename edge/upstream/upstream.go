@@ -18,7 +18,8 @@ import (
 
 // Upstream is one upstream in use. It is safe for concurrent use.
 type Upstream struct {
-	HostTarget bool // the target's own host goes upstream, not the client's
+	HostTarget bool          // the target's own host goes upstream, not the client's
+	Response   time.Duration // how long a target may neither take of a request nor begin to answer
 	targets    []*Target
 	next       atomic.Uint32
 	key        string // the spec that made it
@@ -38,7 +39,7 @@ func (u *Upstream) Pick() []*Target {
 	if len(u.targets) == 1 {
 		return u.targets
 	}
-	first := int(u.next.Add(1)) % len(u.targets)
+	first := int(u.next.Add(1) % uint32(len(u.targets))) // in this order: an int may have 32 bits
 	return append(u.targets[first:len(u.targets):len(u.targets)], u.targets[:first]...)
 }
 
@@ -135,7 +136,7 @@ func specKey(spec *conf.Upstream, ca []byte) string {
 }
 
 func create(spec *conf.Upstream, ca []byte, key string) *Upstream {
-	u := &Upstream{HostTarget: spec.HostTarget, key: key}
+	u := &Upstream{HostTarget: spec.HostTarget, Response: spec.Timeouts.Response, key: key}
 	for _, t := range spec.Targets {
 		u.targets = append(u.targets, newTarget(spec, t, ca))
 	}

@@ -16,6 +16,7 @@ type body struct {
 	answer  *answer
 	mu      sync.Mutex
 	reading bool
+	last    bool  // the client is told that the connection ends with the answer
 	cut     bool  // reading failed, or was ended: net/http takes the client for gone, on this connection for good
 	err     error // for every Read from now on
 }
@@ -68,20 +69,44 @@ func (b *body) stop() {
 func (b *body) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	r := b.answer.r
-	if r.ProtoMajor != 1 || r.ContentLength == 0 || b.err == io.EOF {
+	if !b.unread() {
 		return
 	}
 	b.answer.rc.SetReadDeadline(past)
-	if _, err := io.CopyN(io.Discard, r.Body, drained); err == io.EOF && !b.cut {
+	if b.last {
 		return
 	}
-	// What a body that is too large does is the one way to tell net/http: it closes, and its client has time to read the answer.
-	http.MaxBytesReader(b.answer.w, io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 1))
+	if _, err := io.CopyN(io.Discard, b.answer.r.Body, drained); err != io.EOF || b.cut {
+		b.announce()
+	}
 }
 
 // drained bounds what is read of a body that nobody wants.
 const drained = 256 << 10
+
+// held is how much of an answer net/http keeps back, and its head with it.
+const held = 2 << 10
+
+// leave is called before the answer's head may leave. What end finds later can't be announced any more, and a client whose connection
+// ends unannounced loses its next request; so an HTTP/1 connection ends with this answer unless the body was read by now.
+func (b *body) leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.unread() && !b.last {
+		b.announce()
+	}
+}
+
+// unread says whether some of the body may stand where HTTP/1 expects the next request.
+func (b *body) unread() bool {
+	return b.answer.r.ProtoMajor == 1 && b.answer.r.ContentLength != 0 && b.err != io.EOF
+}
+
+// announce does what a body does that is too large, the one way to tell net/http: it closes, and its client has time to read the answer.
+func (b *body) announce() {
+	b.last = true
+	http.MaxBytesReader(b.answer.w, io.NopCloser(strings.NewReader("x")), 0).Read(make([]byte, 1))
+}
 
 func (b *body) Buffered() ([]byte, bool) { return nil, b.answer.r.ContentLength == 0 }
 func (b *body) Trailers() Fields         { return FromHeader(b.answer.r.Trailer) }

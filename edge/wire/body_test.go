@@ -282,6 +282,47 @@ func TestUnreadBody(t *testing.T) {
 	}
 }
 
+// A connection that ends is announced as such, whatever makes the head leave, or else takes the next request.
+func TestCloseIsAnnounced(t *testing.T) {
+	long := strings.Repeat("x", 8<<10)
+	answers := map[string]HandlerFunc{
+		"length":    func(x *Exchange) { x.Head(200, nil, int64(len(long))); io.WriteString(x, long) },
+		"no length": func(x *Exchange) { x.Head(200, nil, Unknown); io.WriteString(x, long) },
+		"in pieces": func(x *Exchange) { x.Head(200, nil, Unknown); io.WriteString(x, long[:held]); io.WriteString(x, "x") },
+		"flushed":   func(x *Exchange) { x.Head(200, nil, 2); x.Flush(); io.WriteString(x, "ok") },
+		"copied":    func(x *Exchange) { x.Head(200, nil, 2); x.ReadFrom(strings.NewReader("ok")) },
+		"short":     func(x *Exchange) { x.Head(200, nil, 2); io.WriteString(x, "ok") },
+		"no body":   func(x *Exchange) { x.Head(204, nil, Unknown) },
+		"body before": func(x *Exchange) {
+			io.Copy(io.Discard, x.Body)
+			x.Head(200, nil, 2)
+			x.Flush()
+			io.WriteString(x, "ok")
+		},
+	}
+	s := serveRaw(t, testConn(), nil, func(x *Exchange) {
+		answers[strings.ReplaceAll(string(x.Path[1:]), "_", " ")](x)
+		x.Finish(nil)
+	})
+	for name := range answers {
+		for _, size := range []int{10, 20 << 10, 400 << 10} {
+			r := dial(t, s)
+			r.send(fmt.Sprintf("POST /%s HTTP/1.1\nHost: a\nContent-Length: %d\n\n", strings.ReplaceAll(name, " ", "_"), size) + strings.Repeat("x", size))
+			resp, _ := r.answer("POST")
+			if name == "body before" && resp.Close {
+				t.Errorf("%d bytes, %s: the connection ends, without a reason", size, name)
+			}
+			if resp.Close {
+				continue
+			}
+			r.send("GET /short HTTP/1.1\nHost: a\n\n")
+			if resp, err := http.ReadResponse(r.in, nil); err != nil || resp.StatusCode != 200 {
+				t.Errorf("%d bytes, %s: the next request got %v, %v", size, name, resp, err)
+			}
+		}
+	}
+}
+
 // A client that keeps its body back holds nothing once it is answered.
 func TestAnsweredThoughBodyMissing(t *testing.T) {
 	for _, abort := range []bool{false, true} {

@@ -20,9 +20,9 @@ var (
 
 // Check says whether a path and query are canonical, so that routing, policy and every upstream read the same thing out of the same
 // bytes: no control byte, space, '#' or '\', no malformed %xx, no %00 and %5c in any case, and no dot segment, plain or encoded, with
-// %2f counted as a slash.
-func Check(path, query string) error {
-	if !strings.HasPrefix(path, "/") {
+// %2f counted as a slash. A segment ends at its first ';' here: servlet containers drop what follows, and "/..;/" is their "/../".
+func Check[T string | []byte](path, query T) error {
+	if len(path) == 0 || path[0] != '/' {
 		return errPathStart
 	}
 	if err := checkBytes(path, true); err != nil {
@@ -35,7 +35,7 @@ func Check(path, query string) error {
 }
 
 // checkBytes looks at each byte. In a query a decoded byte never routes, so only its syntax counts.
-func checkBytes(s string, path bool) error {
+func checkBytes[T string | []byte](s T, path bool) error {
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c <= ' ' || c == 0x7f || c == '#' || c == '\\':
@@ -51,14 +51,29 @@ func checkBytes(s string, path bool) error {
 	return nil
 }
 
-func checkDots(path string) error {
-	if !strings.Contains(path, ".") && !strings.Contains(path, "%2") {
-		return nil
-	}
-	for segment := range strings.SplitSeq(Decode(path), "/") {
-		if segment == "." || segment == ".." {
-			return errPathDots
+// checkDots looks at each segment, decoded once.
+func checkDots[T string | []byte](path T) error {
+	const other = 3
+	dots := 0 // all that the segment has so far; other: it is no dot segment
+	for i := 0; i < len(path); i++ {
+		c := path[i]
+		if c == '%' {
+			c, _ = unhex(path[i+1:])
+			i += 2
 		}
+		switch {
+		case (c == '/' || c == ';') && (dots == 1 || dots == 2):
+			return errPathDots
+		case c == '/':
+			dots = 0
+		case c == '.' && dots < other:
+			dots++
+		default:
+			dots = other
+		}
+	}
+	if dots == 1 || dots == 2 {
+		return errPathDots
 	}
 	return nil
 }
@@ -81,7 +96,7 @@ func Decode(path string) string {
 }
 
 // unhex reads two hexadecimal digits.
-func unhex(s string) (byte, bool) {
+func unhex[T string | []byte](s T) (byte, bool) {
 	if len(s) < 2 {
 		return 0, false
 	}
@@ -104,70 +119,93 @@ func nibble(c byte) (byte, bool) {
 // brackets, no last dot, ASCII. Userinfo, a bad port or anything that is no name is an error.
 func CanonicalHost(authority string) (lower, host string, err error) {
 	lower = strings.ToLower(authority)
-	host, port, hasPort := lower, "", false
 	if strings.HasPrefix(lower, "[") {
-		end := strings.IndexByte(lower, ']')
-		if end < 0 {
-			return "", "", errHost
-		}
-		ip, err := netip.ParseAddr(lower[1:end])
-		if err != nil || !ip.Is6() || ip.Zone() != "" {
-			return "", "", errHost
-		}
-		host = ip.String()
-		if rest := lower[end+1:]; rest != "" {
-			port, hasPort = strings.CutPrefix(rest, ":")
-			if !hasPort {
-				return "", "", errHost
-			}
-		}
-	} else {
-		host, port, hasPort = strings.Cut(lower, ":")
-		sent := host
-		host, err = name(strings.TrimSuffix(host, "."))
-		if err != nil {
-			return "", "", err
-		}
-		if !isASCII(sent) { // an upstream might make another name of it
-			lower = host + lower[len(sent):]
-		}
+		host, err = bracketed(lower)
+		return lower, host, err
 	}
-	if hasPort && !validPort(port) {
+	if lower, err = toASCII(lower); err != nil {
+		return "", "", err
+	}
+	host, ok := PlainHost(lower)
+	if !ok {
 		return "", "", errHost
 	}
 	return lower, host, nil
 }
 
-// name checks a host name, and gives it in ASCII.
-func name(s string) (string, error) {
-	if len(s) > 253 { // before idna, whose time is the square of it
+// PlainHost gives the host of an authority that CanonicalHost would leave as it is: a name in lower case, maybe with a port. ok is false for
+// all others, good or bad. It allocates nothing.
+func PlainHost[T string | []byte](authority T) (host T, ok bool) {
+	end := 0
+	for end < len(authority) && authority[end] != ':' {
+		end++
+	}
+	if end < len(authority) && !validPort(authority[end+1:]) {
+		return host, false
+	}
+	if end > 0 && authority[end-1] == '.' {
+		end--
+	}
+	if !isName(authority[:end]) {
+		return host, false
+	}
+	return authority[:end], true
+}
+
+// bracketed gives the address of an authority that starts with a bracket.
+func bracketed(lower string) (string, error) {
+	literal, rest, ok := strings.Cut(lower[1:], "]")
+	ip, err := netip.ParseAddr(literal)
+	if !ok || err != nil || !ip.Is6() || ip.Zone() != "" {
 		return "", errHost
 	}
-	if !isASCII(s) {
-		var err error
-		if s, err = idna.Lookup.ToASCII(s); err != nil {
-			return "", errHost
-		}
-	}
-	if s == "" || len(s) > 253 || strings.Contains("."+s+".", "..") {
+	if port, ok := strings.CutPrefix(rest, ":"); rest != "" && (!ok || !validPort(port)) {
 		return "", errHost
 	}
+	return ip.String(), nil
+}
+
+// toASCII gives an authority with its name in ASCII: an upstream might make another name of it.
+func toASCII(lower string) (string, error) {
+	if isASCII(lower) {
+		return lower, nil
+	}
+	name, port, _ := strings.Cut(lower, ":")
+	if len(name) > 254 { // before idna, whose time is the square of it
+		return "", errHost
+	}
+	ascii, err := idna.Lookup.ToASCII(strings.TrimSuffix(name, "."))
+	if err != nil || !isName(ascii) {
+		return "", errHost
+	}
+	if len(lower) > len(name) {
+		ascii += ":" + port
+	}
+	return ascii, nil
+}
+
+// isName says whether s is a host name: labels of lower-case ASCII, without a last dot.
+func isName[T string | []byte](s T) bool {
+	label := 0
 	for i := range len(s) {
 		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '.', c == '_':
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_':
+			label++
+		case c == '.' && label > 0:
+			label = 0
 		default:
-			return "", errHost
+			return false
 		}
 	}
-	return s, nil
+	return label > 0 && len(s) <= 253
 }
 
 func isASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
-func validPort(s string) bool {
-	if s == "" || len(s) > 5 {
+func validPort[T string | []byte](s T) bool {
+	if len(s) == 0 || len(s) > 5 {
 		return false
 	}
 	n := 0

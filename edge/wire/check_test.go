@@ -23,11 +23,32 @@ func TestCheck(t *testing.T) {
 		"/%2e": errPathDots, "/%2E": errPathDots, "/%2e%2E": errPathDots, "/.%2e/": errPathDots, "/%2e./x": errPathDots, "/a/%2e%2e/b": errPathDots,
 		"/a%2f..%2fb": errPathDots, "/a%2F%2e%2e": errPathDots, "/..%2f": errPathDots, "/public/..%2fadmin": errPathDots, "//..": errPathDots,
 		"/a%2f.": errPathDots,
+		// path parameters, which servlet containers drop
+		"/;/": nil, "/;a=..": nil, "/a;..": nil, "/a..;": nil, "/...;": nil, "/..a;": nil, "/a;b/c;d": nil, "/..a/;.": nil, "/a%3b": nil, "/..%253b": nil,
+		"/public/..;/admin": errPathDots, "/public/..;x=1/admin": errPathDots, "/public/%2e%2e;/admin": errPathDots, "/a/..%3b/b": errPathDots,
+		"/.;/x": errPathDots, "/..;": errPathDots, "/a;b/..;c": errPathDots, "/a%2f.%2e%3B": errPathDots, "/..;;": errPathDots, "/a;/../b": errPathDots,
+		"/.;.": errPathDots,
 	} {
 		path, query, _ := strings.Cut(target, "?")
 		if err := Check(path, query); !errors.Is(err, want) {
 			t.Errorf("%q: %v, want %v", target, err, want)
 		}
+		if err := Check([]byte(path), []byte(query)); !errors.Is(err, want) {
+			t.Errorf("%q as bytes: %v, want %v", target, err, want)
+		}
+	}
+}
+
+// The engines ask for each request.
+func TestCheckAllocates(t *testing.T) {
+	path, query, authority := []byte("/.well-known/"+strings.Repeat("a%20b;c/", 10)+"x.html"), []byte("a=%41"), []byte("www.a-b.a-long-name-of-a-site.example.test:8443")
+	if n := testing.AllocsPerRun(100, func() {
+		_, ok := PlainHost(authority)
+		if err := Check(path, query); err != nil || !ok {
+			t.Errorf("%v, %v", err, ok)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 
@@ -40,7 +61,7 @@ func TestDecode(t *testing.T) {
 }
 
 func FuzzCheck(f *testing.F) {
-	for _, s := range []string{"/", "/a%2f..%2fb?x", "/%2e%2E/", "/.well-known?%00", "/...", "/%5c", `/\`, "*", "/a%", "//x#"} {
+	for _, s := range []string{"/", "/a/..%3bx/b", "/a%2f..%2fb?x", "/%2e%2E/", "/.well-known?%00", "/...", "/%5c", `/\`, "*", "/a%", "//x#"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, target string) {
@@ -59,7 +80,7 @@ func FuzzCheck(f *testing.F) {
 			t.Errorf("%q holds a control byte or a backslash once decoded", path)
 		}
 		for segment := range strings.SplitSeq(decoded, "/") {
-			if segment == "." || segment == ".." {
+			if segment, _, _ = strings.Cut(segment, ";"); segment == "." || segment == ".." {
 				t.Errorf("%q holds a dot segment once decoded", path)
 			}
 		}
@@ -82,6 +103,10 @@ func TestCanonicalHost(t *testing.T) {
 		if lower != want[0] || host != want[1] || err != nil {
 			t.Errorf("%q: %q, %q, %v; want %q", authority, lower, host, err, want)
 		}
+		plain, ok := PlainHost([]byte(authority))
+		if want := authority == lower && authority[0] != '['; ok != want || ok && string(plain) != host {
+			t.Errorf("%q: plain is %q, %v; want %v", authority, plain, ok, want)
+		}
 	}
 	for _, authority := range []string{
 		"", ".", "..", ":", ":80", ".a.test", "a..test", "a.test..", "a.test:", "a.test:0", "a.test:65536", "a.test:000080", "a.test:-1", "a.test:+1",
@@ -92,6 +117,9 @@ func TestCanonicalHost(t *testing.T) {
 		if lower, host, err := CanonicalHost(authority); err == nil {
 			t.Errorf("%q passes as %q, %q", authority, lower, host)
 		}
+		if host, ok := PlainHost(authority); ok {
+			t.Errorf("%q is plain, as %q", authority, host)
+		}
 	}
 }
 
@@ -101,6 +129,9 @@ func FuzzCanonicalHost(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, authority string) {
 		lower, host, err := CanonicalHost(authority)
+		if plain, ok := PlainHost([]byte(authority)); ok && (lower != authority || host != string(plain)) {
+			t.Errorf("%q is plain, as %q; canonical: %q, %q, %v", authority, plain, lower, host, err)
+		}
 		if err != nil {
 			return
 		}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -54,10 +55,10 @@ func Framing[T string | []byte](lower T) bool {
 
 // FromHeader gives the end-to-end fields of a net/http header: without framing fields and those that Connection names.
 func FromHeader(h http.Header) Fields {
-	f := make(Fields, 0, len(h)+2)
+	f, named := make(Fields, 0, len(h)+2), options(h)
 	for name, values := range h {
 		lower := strings.ToLower(name)
-		if Framing(lower) || named(h["Connection"], lower) || strings.HasPrefix(name, http.TrailerPrefix) {
+		if Framing(lower) || named[lower] || strings.HasPrefix(name, http.TrailerPrefix) {
 			continue
 		}
 		if lower == "cookie" && len(values) > 1 { // HTTP/2 may send it in crumbs, RFC 9113 section 8.2.3
@@ -70,16 +71,30 @@ func FromHeader(h http.Header) Fields {
 	return f
 }
 
-// named says whether a Connection field names this field, RFC 9110 section 7.6.1.
-func named(connection []string, lower string) bool {
-	for _, line := range connection {
+// maxOptions bounds what Connection may name: nobody needs more, and each is work for everyone behind us.
+const maxOptions = 32
+
+// CheckConnection says whether a net/http header's Connection may be taken. Who does not ask gets from FromHeader what is right, all the same.
+func CheckConnection(h http.Header) error {
+	if len(options(h)) > maxOptions {
+		return errors.New("too many Connection options")
+	}
+	return nil
+}
+
+// options gives what Connection names, in lower case: RFC 9110 section 7.6.1.
+func options(h http.Header) map[string]bool {
+	lines := h["Connection"]
+	if len(lines) == 0 {
+		return nil
+	}
+	named := map[string]bool{}
+	for _, line := range lines {
 		for token := range strings.SplitSeq(line, ",") {
-			if strings.EqualFold(strings.TrimSpace(token), lower) {
-				return true
-			}
+			named[strings.ToLower(strings.TrimSpace(token))] = true
 		}
 	}
-	return false
+	return named
 }
 
 // AddTo adds the fields to a net/http header, without any framing field.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // lines gives fields as "name: value", sorted.
@@ -65,6 +66,37 @@ func TestFromHeader(t *testing.T) {
 		if got := lines(FromHeader(c.h)); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
+	}
+}
+
+// A head that names much in Connection is refused, and costs no more than its size where it is not.
+func TestConnectionOptions(t *testing.T) {
+	name := func(n int) http.Header {
+		h := http.Header{"X-End": {"1"}}
+		for i := range n {
+			field := fmt.Sprintf("X-%d", i)
+			h["Connection"] = append(h["Connection"], field+", x-y"+field)
+			h[field] = []string{"1"}
+		}
+		return h
+	}
+	for n, want := range map[int]bool{0: true, 1: true, maxOptions / 2: true, maxOptions/2 + 1: false, 100: false} {
+		if err := CheckConnection(name(n)); (err == nil) != want {
+			t.Errorf("%d options: %v", 2*n, err)
+		}
+		s := serveTLS(t, 1, testConn(), ok) // HTTP/2 has no Connection, RFC 9113 section 8.2.2
+		r, _ := http.NewRequest("GET", s.URL, nil)
+		r.Header = name(n)
+		if resp, _, err := do(s, r); err != nil || resp.StatusCode != map[bool]int{true: 200, false: 400}[want] {
+			t.Errorf("%d options: %v, %v", 2*n, resp, err)
+		}
+	}
+	h, begin := name(30000), time.Now()
+	if got := lines(FromHeader(h)); got != "x-end: 1" {
+		t.Errorf("what is named passes: %.100q", got)
+	}
+	if d := time.Since(begin); d > 5*time.Second { // a look at each for each would take a minute
+		t.Errorf("it took %v", d)
 	}
 }
 

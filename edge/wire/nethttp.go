@@ -78,6 +78,9 @@ func (a *answer) exchange() (*Exchange, error) {
 	if h, ok := r.Header["Host"]; ok && (len(h) != 1 || !strings.EqualFold(h[0], r.Host)) {
 		return nil, errors.New("host and :authority differ")
 	}
+	if err := CheckConnection(r.Header); err != nil {
+		return nil, err
+	}
 	a.rec = record.Record{
 		Start: time.Now(), Listener: a.conn.Listener, Client: a.conn.Remote, Proto: r.Proto,
 		Method: []byte(r.Method), Host: []byte(host), Path: []byte(path),
@@ -170,9 +173,9 @@ func (a *answer) Head(status int, f Fields, length int64) error {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // what the handler left out is not guessed
 	}
-	if length >= 0 && status != http.StatusNoContent && status != http.StatusNotModified { // of a 304 nobody knows it
+	if length >= 0 && !bodiless(status) { // of a 304 nobody knows it
 		h.Set("Content-Length", strconv.FormatInt(length, 10))
-		if !a.bodiless() {
+		if !a.dropsBody() {
 			a.length = length
 		}
 	}
@@ -200,20 +203,26 @@ func (a *answer) pause() {
 	}
 }
 
-// bodiless says whether the answer's body is counted and dropped.
-func (a *answer) bodiless() bool {
-	return a.r.Method == http.MethodHead || a.rec.Status == http.StatusNoContent || a.rec.Status == http.StatusNotModified
+// dropsBody says whether the answer's body is counted and dropped.
+func (a *answer) dropsBody() bool { return a.r.Method == http.MethodHead || bodiless(a.rec.Status) }
+
+// bodiless says whether answers of a status have no body: RFC 9110 section 6.4.1.
+func bodiless(status int) bool {
+	return status == http.StatusNoContent || status == http.StatusNotModified
 }
 
 // piece is how much is written within one deadline, so that a client that is slow but reads is not cut off.
-const piece = 256 << 10
+const piece = 16 << 10
 
 func (a *answer) Write(p []byte) (n int, err error) {
-	if a.bodiless() {
+	if a.dropsBody() {
 		return len(p), nil
 	}
 	if a.length >= 0 && a.rec.BytesOut+int64(len(p)) > a.length {
 		return 0, errLong
+	}
+	if a.rec.BytesOut+int64(len(p)) > held {
+		a.body.leave()
 	}
 	defer a.pause()
 	for {
@@ -232,9 +241,10 @@ func (a *answer) Write(p []byte) (n int, err error) {
 
 // ReadFrom copies r, but never past the length that was announced: sendfile does not look.
 func (a *answer) ReadFrom(r io.Reader) (int64, error) {
-	if a.bodiless() {
+	if a.dropsBody() {
 		return io.Copy(io.Discard, r)
 	}
+	a.body.leave()
 	from, ok := a.w.(io.ReaderFrom)
 	if !ok {
 		return io.CopyBuffer(struct{ io.Writer }{a}, r, make([]byte, 64<<10))
@@ -266,6 +276,7 @@ func (a *answer) ReadFrom(r io.Reader) (int64, error) {
 }
 
 func (a *answer) Flush() error {
+	a.body.leave()
 	a.progress()
 	defer a.pause()
 	return a.rc.Flush()

@@ -181,7 +181,7 @@ func (w *writer) end() {
 	}
 	w.WriteHeader(http.StatusOK)
 	length := int64(w.held.Len())
-	if length == 0 && string(w.x.Method) == http.MethodHead {
+	if length == 0 && string(w.x.Method) == http.MethodHead || bodiless(w.status) {
 		length = Unknown // the handler may have known that nobody reads it
 	}
 	err := w.sendHead(length, nil)

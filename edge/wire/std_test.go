@@ -131,6 +131,33 @@ func asked(t *testing.T, s *httptest.Server, method string, fields http.Header) 
 	return fmt.Sprintf("%d\n%s%v\n%d %.100q", resp.StatusCode, b.String(), resp.Trailer, len(text), text)
 }
 
+// A status without a body leaves without a length that nobody gave: RFC 9110 section 8.6.
+func TestHTTPBodiless(t *testing.T) {
+	for status, want := range map[int]int64{200: 0, 204: Unknown, 304: Unknown} {
+		var head headOnly
+		r := httptest.NewRequest("GET", "/", nil)
+		ServeHTTP(HandlerFunc(func(x *Exchange) {
+			head.Responder = x.Responder
+			x.Responder = &head
+			HTTP(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })).Serve(x)
+		}), testConn(), nil).ServeHTTP(httptest.NewRecorder(), r)
+		if head.length != want {
+			t.Errorf("%d has the length %d, want %d", status, head.length, want)
+		}
+	}
+}
+
+// headOnly notes the length that a head is given.
+type headOnly struct {
+	Responder
+	length int64
+}
+
+func (h *headOnly) Head(status int, f Fields, length int64) error {
+	h.length = length
+	return h.Responder.Head(status, f, length)
+}
+
 func TestHTTPAborts(t *testing.T) {
 	bothModes(t, func(t *testing.T, major int) {
 		s := serveTLS(t, major, testConn(), HTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -17,7 +17,7 @@ var errNoUpgrade = errors.New("wire: the client asked for no upgrade")
 // body, which would run into the tunnel.
 func upgrade(r *http.Request) []byte {
 	proto := r.Header.Get("Upgrade")
-	if r.ProtoMajor != 1 || r.ProtoMinor < 1 || r.ContentLength != 0 || proto == "" || strings.EqualFold(proto, "h2c") || !named(r.Header["Connection"], "upgrade") {
+	if r.ProtoMajor != 1 || r.ProtoMinor < 1 || r.ContentLength != 0 || proto == "" || strings.EqualFold(proto, "h2c") || !options(r.Header)["upgrade"] {
 		return nil
 	}
 	return []byte(proto)

@@ -3,10 +3,13 @@ package wire
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -123,3 +126,58 @@ func TestWriteTimeout(t *testing.T) {
 		}
 	})
 }
+
+// A client that reads slowly, but reads, gets all of an answer that takes many times the time of a write. There is no kernel between the
+// two here: what waits in its buffers is out of our sight.
+func TestSlowReader(t *testing.T) {
+	const size = 1 << 20
+	for name, h := range map[string]HandlerFunc{
+		"write":    func(x *Exchange) { x.Write(make([]byte, size)) },
+		"readfrom": func(x *Exchange) { x.ReadFrom(io.LimitReader(endless{}, size)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, server := net.Pipe()
+				c := testConn()
+				c.Write = 20 * time.Second
+				s := &http.Server{Handler: ServeHTTP(HandlerFunc(func(x *Exchange) {
+					x.Head(200, nil, size)
+					h(x)
+					x.Finish(nil)
+				}), c, nil)}
+				l := &oneConn{conns: make(chan net.Conn, 1)}
+				l.conns <- server
+				go s.Serve(l)
+				defer s.Close()
+				io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+				n, buf := 0, make([]byte, 1<<10)
+				for {
+					m, err := client.Read(buf)
+					if n += m; err != nil {
+						break
+					}
+					time.Sleep(time.Second) // at most 1 KiB in each
+				}
+				if n < size {
+					t.Errorf("the client is cut off after %d bytes", n)
+				}
+			})
+		})
+	}
+}
+
+// oneConn is a listener that gives its connections and then waits for its end.
+type oneConn struct {
+	conns chan net.Conn
+	once  sync.Once
+}
+
+func (l *oneConn) Accept() (net.Conn, error) {
+	if c, ok := <-l.conns; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (l *oneConn) Close() error   { l.once.Do(func() { close(l.conns) }); return nil }
+func (l *oneConn) Addr() net.Addr { return &net.TCPAddr{} }
