@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"edge/conf"
+	"edge/edge/guard"
 	"edge/sessions"
 	"edge/sessions/users"
 )
@@ -41,4 +42,32 @@ func (s *Server) closeLogin() {
 	if err := errors.Join(s.sessions.Close(), s.users.Close()); err != nil {
 		s.log.Error("closing the login's stores", "error", err)
 	}
+}
+
+// hosts is what the login must know of a configuration.
+type hosts struct{ snap *Snapshot }
+
+// Vhost finds the virtual host of a name among those that need a login.
+func (h hosts) Vhost(host string) (id string, ok bool) {
+	for _, l := range h.snap.conf.Listeners {
+		if site, ok := h.snap.listeners[l.Name].sites.Match([]byte(host)); ok && site.pages != nil {
+			return site.id, true
+		}
+	}
+	return "", false
+}
+
+// Allowed says whether anything on the virtual host lets who in.
+func (h hosts) Allowed(id string, who *sessions.Identity) bool {
+	for _, v := range h.snap.conf.Vhosts {
+		if v.ID != id {
+			continue
+		}
+		for _, r := range v.Routes {
+			if r.Access.NeedsLogin() && guard.Allows(r.Access, who) {
+				return true
+			}
+		}
+	}
+	return false
 }
