@@ -41,6 +41,8 @@ func base(get GetCertificate, alpn []string) *tls.Config {
 		NextProtos:     slices.Clone(alpn),
 		MinVersion:     tls.VersionTLS12,
 		CipherSuites:   tls12Suites,
+
+		DynamicRecordSizingDisabled: true, // an answer that fits into one record leaves in one, also a connection's first
 	}
 }
 

@@ -9,8 +9,9 @@ import (
 // maxChunkLine bounds a chunk's size line with its extension, maxTrailers all trailers: what is not body must not be a way to make us
 // read without end.
 const (
-	maxChunkLine = 256
-	maxTrailers  = 8 << 10
+	maxChunkLine  = 256
+	maxExtensions = 16 << 10 // of a whole body, as in net/http (CVE-2023-39326)
+	maxTrailers   = 8 << 10
 )
 
 var (
@@ -21,7 +22,9 @@ var (
 // chunks follows the chunked coding, RFC 9112 section 7.1, over bytes as they come. The zero value is at the start of a body.
 type chunks struct {
 	left  int64 // of the chunk's data
+	extra int   // bytes of extensions, of all chunks
 	state chunkState
+	lines lines // of the trailers
 	done  bool
 }
 
@@ -60,7 +63,19 @@ func (c *chunks) next(in []byte) (taken int, data []byte, trailers []byte, err e
 	return taken, nil, trailers, err
 }
 
-// sizeLine reads "1a;ext\r\n". Extensions are checked for control bytes and dropped.
+// skip follows the coding over bytes that are here, without taking them, and says where it ends if it does.
+func (c chunks) skip(in []byte) (n int, done bool) {
+	for !c.done {
+		taken, _, _, err := c.next(in[n:])
+		if err != nil || taken == 0 {
+			return 0, false
+		}
+		n += taken
+	}
+	return n, true
+}
+
+// sizeLine reads "1a;ext\r\n". Extensions are checked and dropped.
 func (c *chunks) sizeLine(in []byte) (taken int, err error) {
 	end := bytes.IndexByte(in[:min(len(in), maxChunkLine)], '\n')
 	if end < 0 {
@@ -73,18 +88,18 @@ func (c *chunks) sizeLine(in []byte) (taken int, err error) {
 	if err != nil {
 		return 0, errChunk
 	}
-	size, rest := int64(0), line
-	for len(rest) > 0 {
-		d, ok := hexDigit(rest[0])
+	size, digits := int64(0), 0
+	for digits < len(line) {
+		d, ok := hexDigit(line[digits])
 		if !ok {
 			break
 		}
-		if size >= 1<<56 {
-			return 0, errChunk
-		}
-		size, rest = size<<4|int64(d), rest[1:]
+		size, digits = size<<4|int64(d), digits+1
 	}
-	if len(rest) == len(line) || len(line)-len(rest) > 16 || len(rest) > 0 && rest[0] != ';' {
+	if digits == 0 || digits > 15 || !isExtensions(line[digits:]) { // 15 digits fit in an int64
+		return 0, errChunk
+	}
+	if c.extra += len(line) - digits; c.extra > maxExtensions {
 		return 0, errChunk
 	}
 	c.left, c.state = size, chunkData
@@ -92,6 +107,52 @@ func (c *chunks) sizeLine(in []byte) (taken int, err error) {
 		c.state = chunkTrailers
 	}
 	return end + 1, nil
+}
+
+// isExtensions checks `;name`, `;name=token` and `;name="quoted"`, in any number, RFC 9112 section 7.1.1. The white space that this allows
+// for old senders' sake is not taken: parsers have been split by it.
+func isExtensions(b []byte) bool {
+	for len(b) > 0 {
+		name := tokenLen(b[1:])
+		if b[0] != ';' || name == 0 {
+			return false
+		}
+		if b = b[1+name:]; len(b) == 0 || b[0] != '=' {
+			continue
+		}
+		value := tokenLen(b[1:])
+		if value == 0 {
+			value = quotedLen(b[1:])
+		}
+		if value == 0 {
+			return false
+		}
+		b = b[1+value:]
+	}
+	return true
+}
+
+func tokenLen(b []byte) (n int) {
+	for n < len(b) && lower[b[n]] != 0 {
+		n++
+	}
+	return n
+}
+
+// quotedLen is how long the quoted string at b's start is; 0: there is none.
+func quotedLen(b []byte) int {
+	if len(b) == 0 || b[0] != '"' {
+		return 0
+	}
+	for i := 1; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			i++
+		}
+	}
+	return 0
 }
 
 func hexDigit(c byte) (byte, bool) {
@@ -106,22 +167,15 @@ func hexDigit(c byte) (byte, bool) {
 
 // section reads the trailer section with the empty line at its end.
 func (c *chunks) section(in []byte) (taken int, trailers []byte, err error) {
-	if len(in) >= 2 && in[0] == '\r' && in[1] == '\n' {
-		c.done = true
-		return 2, in[:0], nil
-	}
-	if len(in) > 0 && in[0] == '\n' || len(in) > 1 && in[0] == '\r' {
+	end, err := c.lines.end(in)
+	if err != nil || end > maxTrailers || end == 0 && len(in) >= maxTrailers {
 		return 0, nil, errTrailers
 	}
-	end := bytes.Index(in[:min(len(in), maxTrailers)], []byte("\r\n\r\n"))
-	if end < 0 {
-		if len(in) >= maxTrailers || bytes.Contains(in, []byte("\n\n")) {
-			return 0, nil, errTrailers
-		}
+	if end == 0 {
 		return 0, nil, nil
 	}
 	c.done = true
-	return end + 4, in[:end+2], nil
+	return end, in[:end-2], nil
 }
 
 // parseTrailers reads a trailer section. Fields that frame or route a message may not stand there (RFC 9110 section 6.5.1).

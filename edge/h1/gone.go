@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,28 +13,82 @@ import (
 // errGone is a client that has closed its side.
 var errGone = errors.New("h1: the client has left")
 
-// watch looks, once a second, whether the client of an exchange is still there, if anybody wants to know.
+// watch is who wants to know when the client of an exchange leaves. The sweeper looks.
 type watch struct {
-	mu     sync.Mutex
+	on     atomic.Bool // somebody does
+	mu     sync.Mutex  // also while f runs, so that who takes it back waits
 	f      func(error)
-	timer  *time.Timer
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	calls  sync.WaitGroup
 }
 
-// Gone asks the kernel whether the client has closed its side. Under TLS too: a client that ends says so by FIN.
-func (a *answer) Gone() error {
-	sc, ok := a.c.nc.(interface{ Socket() syscall.Conn })
-	if !ok {
+// onGone sets what runs when the client has left; nil takes it back, and waits for it if it runs.
+func (w *watch) onGone(f func(error)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.f = f
+	w.on.Store(f != nil || w.ctx != nil)
+}
+
+// context gives the exchange's context.
+func (w *watch) context() context.Context {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ctx == nil {
+		w.ctx, w.cancel = context.WithCancelCause(context.Background())
+		w.on.Store(true)
+	}
+	return w.ctx
+}
+
+// look looks once.
+func (w *watch) look(c *conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.on.Load() {
+		return
+	}
+	err := c.gone()
+	if err == nil {
+		return
+	}
+	w.on.Store(false)
+	if w.cancel != nil {
+		w.cancel(err)
+	}
+	if f := w.f; f != nil {
+		w.f = nil
+		f(err)
+	}
+}
+
+// pause looks no more: in a tunnel the end of one side is not the end.
+func (w *watch) pause() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.on.Store(false)
+	w.f = nil
+}
+
+// end ends the watch of an exchange.
+func (w *watch) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.on.Store(false)
+	if w.cancel != nil {
+		w.cancel(context.Canceled)
+	}
+	w.f, w.ctx, w.cancel = nil, nil, nil
+}
+
+// gone asks the kernel whether the client has closed its side. Under TLS too: a client that ends says so by FIN. Where there is no socket
+// to ask, nobody ever leaves.
+func (c *conn) gone() error {
+	if c.socket == nil {
 		return nil
 	}
-	rc, err := sc.Socket().SyscallConn()
-	if err != nil {
-		return err
-	}
 	gone := error(nil)
-	err = rc.Control(func(fd uintptr) {
+	err := c.socket.Control(func(fd uintptr) {
 		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 		if n, err := unix.Poll(p, 0); err == nil && n > 0 && p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0 {
 			gone = errGone
@@ -43,74 +97,15 @@ func (a *answer) Gone() error {
 	return errors.Join(err, gone)
 }
 
-// onGone sets what runs when the client has left; nil takes it back, and waits for it if it runs.
-func (w *watch) onGone(a *answer, f func(error)) {
-	w.mu.Lock()
-	w.f = f
-	if f != nil {
-		w.start(a)
+// socketOf gives the socket below nc, if it tells.
+func socketOf(nc any) syscall.RawConn {
+	s, ok := nc.(interface{ Socket() syscall.Conn })
+	if !ok || s.Socket() == nil {
+		return nil
 	}
-	w.mu.Unlock()
-	if f == nil {
-		w.calls.Wait()
+	raw, err := s.Socket().SyscallConn()
+	if err != nil {
+		return nil
 	}
-}
-
-// start begins to look. w.mu is held.
-func (w *watch) start(a *answer) {
-	if w.timer == nil {
-		w.timer = time.AfterFunc(time.Second, func() { w.look(a) })
-	}
-}
-
-// look looks once, and again a second later.
-func (w *watch) look(a *answer) {
-	w.mu.Lock()
-	if w.timer == nil { // over
-		w.mu.Unlock()
-		return
-	}
-	err := a.Gone()
-	if err == nil {
-		w.timer.Reset(time.Second)
-		w.mu.Unlock()
-		return
-	}
-	f, cancel := w.f, w.cancel
-	w.f = nil
-	w.calls.Add(1)
-	defer w.calls.Done()
-	w.mu.Unlock()
-	if cancel != nil {
-		cancel(err)
-	}
-	if f != nil {
-		f(err)
-	}
-}
-
-// context gives the exchange's context.
-func (w *watch) context(a *answer) context.Context {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.ctx == nil {
-		w.ctx, w.cancel = context.WithCancelCause(context.Background())
-		w.start(a)
-	}
-	return w.ctx
-}
-
-// end ends the watch of an exchange.
-func (w *watch) end() {
-	w.mu.Lock()
-	if w.timer != nil {
-		w.timer.Stop()
-		w.timer = nil
-	}
-	if w.cancel != nil {
-		w.cancel(context.Canceled)
-	}
-	w.f, w.ctx, w.cancel = nil, nil, nil
-	w.mu.Unlock()
-	w.calls.Wait()
+	return raw
 }

@@ -27,6 +27,8 @@ var (
 	errLengths   = &refusal{400, "a malformed Content-Length, or more than one"}
 	errBoth      = &refusal{400, "both Content-Length and Transfer-Encoding"}
 	errCoding    = &refusal{501, "a transfer coding other than chunked"}
+	errCodings   = &refusal{400, "a malformed Transfer-Encoding, or more than one"}
+	errOptions   = &refusal{400, "too many Connection options"}
 	errCoding10  = &refusal{400, "Transfer-Encoding in HTTP/1.0"}
 	errHost      = &refusal{400, "no Host, more than one, or a malformed one"}
 	errUpgrades  = &refusal{400, "more than one Upgrade"}
@@ -58,6 +60,9 @@ type head struct {
 }
 
 func (h *head) reset(minor int) {
+	if cap(h.fields) > 64 { // of a strange head; an ordinary one follows
+		h.fields = nil
+	}
 	*h = head{minor: minor, fields: h.fields[:0], connection: h.connection[:0], length: wire.Unknown}
 }
 
@@ -81,6 +86,32 @@ func (h *head) parseFields(text []byte) error {
 	return nil
 }
 
+// lines looks for the empty line at the end of a section of lines, as its bytes come. A line that ends with LF or CR alone is an error at
+// once: who sends such lines sends an empty one like that too, and would wait.
+type lines struct{ start, seen int } // of the line that is not complete; of the bytes, those that were looked at
+
+// end gives where the section ends, behind its empty line; 0: not here. in must begin at the section's start.
+func (l *lines) end(in []byte) (int, error) {
+	for {
+		i := bytes.IndexByte(in[l.seen:], '\n')
+		if i < 0 {
+			l.seen = len(in)
+			if cr := bytes.IndexByte(in[l.start:], '\r'); cr >= 0 && l.start+cr+1 < len(in) {
+				return 0, errLine
+			}
+			return 0, nil
+		}
+		i += l.seen
+		if i == 0 || in[i-1] != '\r' {
+			return 0, errLine
+		}
+		if i-1 == l.start {
+			return i + 1, nil
+		}
+		l.start, l.seen = i+1, i+1
+	}
+}
+
 // cutLine takes a line off text, which must end with CRLF and hold no control byte but HTAB: RFC 9112 section 2.2 lets one be lenient,
 // with the consequences that section 11 describes.
 func cutLine(text []byte) (line, rest []byte, err error) {
@@ -90,12 +121,15 @@ func cutLine(text []byte) (line, rest []byte, err error) {
 	}
 	line, rest = text[:i-1], text[i+1:]
 	for _, c := range line {
-		if c < ' ' && c != '\t' || c == 0x7f {
+		if isControl(c) {
 			return nil, nil, errLine
 		}
 	}
 	return line, rest, nil
 }
+
+// isControl says whether a byte must not stand in a line.
+func isControl(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
 
 // splitField splits a field line, RFC 9112 section 5. The name becomes lower case where it stands.
 func splitField(line []byte) (name, value []byte, err error) {
@@ -154,7 +188,7 @@ func (h *head) add(name, value []byte) error {
 	case "host":
 		h.host, h.hosts = value, h.hosts+1
 	case "connection":
-		h.addConnection(value)
+		return h.addConnection(value)
 	case "upgrade":
 		h.upgrade, h.upgrades = value, h.upgrades+1
 	case "expect":
@@ -194,16 +228,40 @@ func (h *head) setCoding(value []byte) error {
 		return errBoth
 	case h.minor == 0:
 		return errCoding10
-	case h.chunked || !bytes.EqualFold(value, []byte("chunked")):
-		return errCoding
+	case h.chunked:
+		return errCodings
+	case bytes.EqualFold(value, []byte("chunked")):
+		h.chunked = true
+		return nil
 	}
-	h.chunked = true
-	return nil
+	return otherCoding(value)
 }
 
+// otherCoding says what is wrong with a Transfer-Encoding that is not just chunked: 501 for what we do not know, 400 for what nobody could
+// (RFC 9112 sections 6.1 and 6.3).
+func otherCoding(value []byte) error {
+	last := bytes.Count(value, []byte(","))
+	i := 0
+	for coding := range bytes.SplitSeq(value, []byte(",")) {
+		name, _, _ := bytes.Cut(coding, []byte(";"))
+		name = trim(name)
+		if !isToken(name) || len(name) < len(trim(coding)) && bytes.EqualFold(name, []byte("chunked")) ||
+			i < last && bytes.EqualFold(name, []byte("chunked")) {
+			return errCodings
+		}
+		i++
+	}
+	return errCoding
+}
+
+// maxOptions bounds the options of Connection: each costs a look at every field.
+const maxOptions = 16
+
 // addConnection notes the options of Connection, RFC 9110 section 7.6.1.
-func (h *head) addConnection(value []byte) {
-	for option := range bytes.SplitSeq(value, []byte(",")) {
+func (h *head) addConnection(value []byte) error {
+	for len(value) > 0 {
+		var option []byte
+		option, value, _ = bytes.Cut(value, []byte(","))
 		option = trim(option)
 		switch {
 		case bytes.EqualFold(option, []byte("close")):
@@ -212,10 +270,13 @@ func (h *head) addConnection(value []byte) {
 			h.keepAlive = true
 		case bytes.EqualFold(option, []byte("upgrade")):
 			h.wantsUp = true
+		case len(option) > 0 && len(h.connection) == maxOptions:
+			return errOptions
 		case len(option) > 0:
 			h.connection = append(h.connection, option)
 		}
 	}
+	return nil
 }
 
 // dropNamed drops the fields that Connection names: they end here.

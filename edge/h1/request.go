@@ -59,14 +59,21 @@ func (r *request) framing() error {
 	if r.upgrades > 1 {
 		return errUpgrades
 	}
-	if r.upgrade != nil && (!r.wantsUp || r.minor == 0 || !isToken(bytes.ReplaceAll(r.upgrade, []byte("/"), nil)) ||
-		bytes.EqualFold(r.upgrade, []byte("h2c"))) {
-		r.upgrade = nil // not asked for in the way that one is, or what is not offered: served as if it were not there
+	if r.upgrade != nil && !r.mayUpgrade() {
+		r.upgrade = nil // served as if it were not there, RFC 9110 section 7.8
 	}
 	if r.minor == 0 {
 		r.expect = false // RFC 9110 section 10.1.1
 	}
 	return nil
+}
+
+// mayUpgrade says whether the upgrade is asked for in the way that one is, to one protocol, and not to h2c, which is not offered. Behind a
+// body there is none: the body would run into the tunnel.
+func (r *request) mayUpgrade() bool {
+	name, version, ok := bytes.Cut(r.upgrade, []byte("/"))
+	return r.wantsUp && r.minor == 1 && !r.chunked && r.length == 0 &&
+		isToken(name) && (!ok || isToken(version)) && !bytes.EqualFold(name, []byte("h2c"))
 }
 
 // route makes the canonical target and host.
@@ -79,31 +86,36 @@ func (r *request) route(target []byte) error {
 	case string(r.method) == http.MethodConnect:
 		return errMethod
 	case target[0] == '/':
-	case string(target) == "*" && string(r.method) == http.MethodOptions:
-		r.path, r.query, r.hasQuery = target, nil, false
-		return r.setHost(authority)
+	case string(target) == "*":
 	default: // absolute-form
 		var inTarget []byte
 		var err error
 		if inTarget, target, err = splitAbsolute(target); err != nil {
 			return err
 		}
-		if r.hosts == 1 && !bytes.EqualFold(inTarget, authority) {
+		if r.hosts == 1 && !bytes.Equal(toLower(inTarget), toLower(authority)) {
 			return errDiffer
 		}
 		authority = inTarget
+		if len(target) == 0 && string(r.method) == http.MethodOptions { // RFC 9112 section 3.2.4
+			target = asterisk
+		}
+	}
+	if string(target) == "*" && string(r.method) == http.MethodOptions {
+		r.path, r.query, r.hasQuery = target, nil, false
+		return r.setHost(authority)
 	}
 	r.path, r.query, r.hasQuery = bytes.Cut(target, []byte("?"))
 	if len(r.path) == 0 {
 		r.path = slash
 	}
-	if err := wire.Check(string(r.path), string(r.query)); err != nil {
+	if err := wire.Check(r.path, r.query); err != nil {
 		return &refusal{400, err.Error()}
 	}
 	return r.setHost(authority)
 }
 
-var slash = []byte("/")
+var slash, asterisk = []byte("/"), []byte("*")
 
 // splitAbsolute splits "http://host/path".
 func splitAbsolute(target []byte) (authority, rest []byte, err error) {
@@ -118,14 +130,28 @@ func splitAbsolute(target []byte) (authority, rest []byte, err error) {
 	return rest[:i], rest[i:], nil
 }
 
-// setHost checks a host as routing and upstreams will read it.
+// setHost checks a host as routing and upstreams will read it. It becomes lower case where it stands.
 func (r *request) setHost(authority []byte) error {
+	if host, ok := wire.PlainHost(toLower(authority)); ok {
+		r.authority, r.host = authority, host
+		return nil
+	}
 	a, h, err := wire.CanonicalHost(string(authority))
 	if err != nil {
 		return &refusal{400, err.Error()}
 	}
 	r.authority, r.host = []byte(a), []byte(h)
 	return nil
+}
+
+// toLower makes b lower case, and gives it.
+func toLower(b []byte) []byte {
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c | 0x20
+		}
+	}
+	return b
 }
 
 // keeps says whether the client keeps the connection after the answer, RFC 9112 section 9.3.

@@ -3,11 +3,16 @@ package h1
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
-	"strconv"
-	"sync"
+	"os"
+	"runtime/debug"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"edge/edge/record"
 	"edge/edge/wire"
@@ -24,43 +29,68 @@ type Options struct {
 	Waits     func(bool)    // told when the connection begins and ends to wait for a request's first byte
 }
 
-// Serve serves the requests of a connection one after the other, until it ends, and closes it. nc must linger when it is closed.
+// Serve serves the requests of a connection one after the other, until it ends, and closes it. nc must linger when it is closed, and can be
+// closed twice. If it has a method Reset, that ends an answer that an end by FIN would make look whole; if it has a method Socket, that
+// is what lies below it, to ask the kernel about.
+//
+// Durations are counted by a sweeper that looks once a second, so they may be exceeded by two.
 func Serve(nc wire.Stream, o Options) {
-	c := &conn{nc: nc, o: o}
-	defer c.release()
-	defer nc.Close()
-	for c.one() {
+	c := &conn{nc: nc, o: o, socket: socketOf(nc)}
+	c.ready = c.readyNow
+	if tcp := nc.TCP(); tcp != nil {
+		c.plain, _ = tcp.SyscallConn()
 	}
+	sweep.add(c)
+	defer sweep.remove(c)
+	defer nc.Close()
+	c.serve()
 }
-
-// bufferSize is what a head and a small body fit in.
-const bufferSize = 16 << 10
-
-var buffers = sync.Pool{New: func() any { return make([]byte, bufferSize) }}
 
 // conn is a client's connection. One goroutine serves it.
 type conn struct {
-	nc   wire.Stream
-	o    Options
-	buf  []byte // what was read; buf[r:w] is not used yet
-	r, w int
-	req  request
-	x    exchange
+	nc               wire.Stream
+	o                Options
+	in               input
+	req              request
+	x                exchange
+	reading, writing limit
 
-	served bool // a request
+	served   bool // a request
+	handling bool // the handler is at work
+	socket   syscall.RawConn
+	plain    syscall.RawConn // socket, where nothing lies above it
+
+	// for wait
+	ready func(fd uintptr) bool
+	asked bool
+	poll  [1]unix.PollFd
+	first [1]byte
 }
 
-func (c *conn) release() {
-	if len(c.buf) == bufferSize {
-		buffers.Put(c.buf) //nolint:staticcheck // a slice of a fixed size
+// serve serves all requests.
+func (c *conn) serve() {
+	defer c.survive()
+	for c.one() {
 	}
-	c.buf = nil
+	c.in.release()
 }
 
-// errHeadSize is a head without end.
-var errHeadSize = &refusal{431, "a request head larger than is taken here"}
-
-var errLineSize = &refusal{414, "a request line longer than is taken here"}
+// survive ends the connection of a handler that panics, and of that one only. The buffers are lost: a goroutine of the handler's may still
+// be at them.
+func (c *conn) survive() {
+	e := recover()
+	if e == nil {
+		return
+	}
+	if e != http.ErrAbortHandler {
+		slog.Error("panic", "listener", c.o.Info.Listener, "value", e, "stack", string(debug.Stack()))
+	}
+	c.in = input{}
+	if c.handling {
+		c.x.rec.Err = fmt.Errorf("panic: %v", e)
+		c.x.answer.panicked(e)
+	}
+}
 
 // one serves the next request, and says whether another may follow.
 func (c *conn) one() bool {
@@ -68,12 +98,8 @@ func (c *conn) one() bool {
 	if err == nil {
 		err = c.req.parse(text)
 	}
-	var no *refusal
-	switch {
-	case errors.As(err, &no):
-		c.refuse(no)
-		return false
-	case err != nil: // the client has gone, or takes too long
+	if err != nil {
+		c.reject(err)
 		return false
 	}
 	c.served = true
@@ -82,33 +108,32 @@ func (c *conn) one() bool {
 
 // readHead reads up to the empty line, which it takes too. What it gives does not move until the next call.
 func (c *conn) readHead() ([]byte, error) {
-	if err := c.firstByte(); err != nil {
+	text, err := c.receiveHead()
+	if !c.reading.clear() && err == nil {
+		err = os.ErrDeadlineExceeded
+	}
+	return text, err
+}
+
+func (c *conn) receiveHead() ([]byte, error) {
+	if err := c.begin(); err != nil {
 		return nil, err
 	}
-	if err := c.skipEmptyLine(); err != nil {
-		return nil, err
-	}
-	limit := time.Time{}
-	for seen := 0; ; {
-		in := c.buf[c.r:c.w]
-		if i := bytes.Index(in[seen:], []byte("\r\n\r\n")); i >= 0 {
-			end := seen + i + 4
-			if end > c.o.MaxHeader {
-				return nil, c.tooLarge(in)
-			}
-			c.r += end
+	var l lines
+	for limited := false; ; limited = true {
+		in := c.in.unread()
+		end, err := l.end(in)
+		switch {
+		case err != nil:
+			return nil, err
+		case end > c.o.MaxHeader, end == 0 && len(in) >= c.o.MaxHeader:
+			return nil, tooLarge(in)
+		case end > 0:
+			c.in.r += end
 			return in[:end-2], nil
 		}
-		if bytes.Contains(in[max(0, seen-1):], []byte("\n\n")) {
-			return nil, errLine // else a client that ends its lines with LF alone would wait for ever
-		}
-		seen = max(0, len(in)-3)
-		if len(in) >= c.o.MaxHeader {
-			return nil, c.tooLarge(in)
-		}
-		if limit.IsZero() {
-			limit = time.Now().Add(c.o.Header)
-			c.nc.SetReadDeadline(limit)
+		if !limited {
+			c.reading.set(c.o.Header)
 		}
 		if err := c.fill(); err != nil {
 			return nil, err
@@ -116,59 +141,50 @@ func (c *conn) readHead() ([]byte, error) {
 	}
 }
 
-func (c *conn) tooLarge(in []byte) error {
+// begin waits for a request, and skips one empty line in front of it: RFC 9112 section 2.2.
+func (c *conn) begin() error {
+	if err := c.await(); err != nil {
+		return err
+	}
+	if c.in.unread()[0] == '\r' {
+		if c.in.len() < 2 {
+			c.reading.set(c.o.Header)
+			if err := c.fill(); err != nil {
+				return err
+			}
+		}
+		if c.in.unread()[1] != '\n' {
+			return errLine
+		}
+		c.in.r += 2
+		if err := c.await(); err != nil {
+			return err
+		}
+	}
+	if lower[c.in.unread()[0]] == 0 { // no method begins so; a TLS handshake does, and would not send a line
+		return errStartLine
+	}
+	return nil
+}
+
+// errLineSize and errHeadSize are a head without end, errSlow one that takes too long.
+var (
+	errLineSize = &refusal{414, "a request line longer than is taken here"}
+	errHeadSize = &refusal{431, "a request head larger than is taken here"}
+	errSlow     = &refusal{408, "the request did not come in time"}
+)
+
+func tooLarge(in []byte) error {
 	if bytes.IndexByte(in, '\n') < 0 {
 		return errLineSize
 	}
 	return errHeadSize
 }
 
-// firstByte waits for the first byte of a request.
-func (c *conn) firstByte() error {
-	if c.r < c.w {
-		return nil
-	}
-	c.r, c.w = 0, 0
-	c.o.Waits(true)
-	defer c.o.Waits(false)
-	limit := c.o.Header // a client that has just come wants something
-	if c.served {
-		limit = c.o.Idle
-	}
-	c.nc.SetReadDeadline(time.Now().Add(limit))
-	return c.fill()
-}
-
-// skipEmptyLine skips one CRLF in front of a request: RFC 9112 section 2.2.
-func (c *conn) skipEmptyLine() error {
-	for c.w-c.r < 2 && c.buf[c.r] == '\r' {
-		c.nc.SetReadDeadline(time.Now().Add(c.o.Header))
-		if err := c.fill(); err != nil {
-			return err
-		}
-	}
-	if c.buf[c.r] == '\r' && c.buf[c.r+1] == '\n' {
-		c.r += 2
-		return c.firstByte()
-	}
-	return nil
-}
-
-// fill reads once more into the buffer, which it makes room in first: what is not used moves to the front.
+// fill reads once more.
 func (c *conn) fill() error {
-	switch {
-	case c.buf == nil:
-		c.buf = buffers.Get().([]byte)
-	case c.w == len(c.buf) && c.r > 0:
-		c.w, c.r = copy(c.buf, c.buf[c.r:c.w]), 0
-	case c.w == len(c.buf):
-		grown := make([]byte, 2*len(c.buf))
-		copy(grown, c.buf)
-		c.release()
-		c.buf = grown
-	}
-	n, err := c.nc.Read(c.buf[c.w:])
-	c.w += n
+	n, err := c.nc.Read(c.in.room())
+	c.in.w += n
 	if n > 0 {
 		return nil
 	}
@@ -178,16 +194,18 @@ func (c *conn) fill() error {
 	return err
 }
 
-// refuse answers what is no request, and ends the connection.
-func (c *conn) refuse(no *refusal) {
-	text := http.StatusText(no.status) + ": " + no.why + "\n"
-	b := appendStatus(nil, no.status)
-	b = append(b, "Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\nContent-Length: "...)
-	b = strconv.AppendInt(b, int64(len(text)), 10)
-	b = appendDate(append(b, "\r\n"...))
-	b = append(append(b, "\r\n"...), text...)
-	c.nc.SetWriteDeadline(time.Now().Add(c.o.Info.Write))
-	c.nc.Write(b)
+// reject answers what is no request. Who left, or never began, gets no answer.
+func (c *conn) reject(err error) {
+	var no *refusal
+	if !errors.As(err, &no) {
+		if !errors.Is(err, os.ErrDeadlineExceeded) || c.in.len() == 0 {
+			return
+		}
+		no = errSlow
+	}
+	c.writing.set(c.o.Info.Write)
+	c.nc.Write(refused(no))
+	c.writing.clear()
 }
 
 // fillIn makes the Exchange of the request.
@@ -197,21 +215,22 @@ func (c *conn) fillIn(x *exchange) {
 		Start: time.Now(), Listener: c.o.Info.Listener, Client: c.o.Info.Remote, Proto: protoNames[r.minor],
 		Method: r.method, Host: r.host, Path: r.path,
 	}
+	scheme := schemeHTTP
 	if c.o.Info.TLS != nil {
-		x.rec.TLS = c.o.Info.TLS.Version
+		scheme, x.rec.TLS = schemeHTTPS, c.o.Info.TLS.Version
 	}
 	length := r.length
 	if r.chunked {
 		length = wire.Unknown
 	}
 	x.Exchange = wire.Exchange{
-		Method: r.method, Scheme: schemes[c.o.Info.TLS != nil], Authority: r.authority, Host: r.host,
+		Method: r.method, Scheme: scheme, Authority: r.authority, Host: r.host,
 		Path: r.path, RawQuery: r.query, HasQuery: r.hasQuery, Fields: r.fields, Length: length, Upgrade: r.upgrade,
 		Major: 1, Minor: r.minor, Conn: c.o.Info, Record: &x.rec, Body: &x.body, Responder: &x.answer,
 	}
 }
 
 var (
-	protoNames = [2]string{"HTTP/1.0", "HTTP/1.1"}
-	schemes    = map[bool][]byte{false: []byte("http"), true: []byte("https")}
+	protoNames              = [2]string{"HTTP/1.0", "HTTP/1.1"}
+	schemeHTTP, schemeHTTPS = []byte("http"), []byte("https")
 )

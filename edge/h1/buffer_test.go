@@ -1,0 +1,119 @@
+package h1
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"edge/edge/wire"
+)
+
+// counted counts the writes of a connection.
+type counted struct {
+	net.Conn
+	writes *atomic.Int64
+}
+
+func (c counted) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
+}
+
+func (c counted) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
+
+// counting is a listener of such connections, and of TLS above them if there is a configuration.
+type counting struct {
+	net.Listener
+	writes *atomic.Int64
+	conf   *tls.Config
+}
+
+func (l counting) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if l.conf != nil {
+		return tls.Server(counted{nc, l.writes}, l.conf), nil
+	}
+	return counted{nc, l.writes}, nil
+}
+
+// sealed is a stream over what is no socket.
+type sealed struct{ net.Conn }
+
+func (s sealed) TCP() *net.TCPConn { return nil }
+func (s sealed) CloseWrite() error { return s.Conn.(interface{ CloseWrite() error }).CloseWrite() }
+
+// A head and a small body leave in one write: over TLS, in one record.
+func TestOneWrite(t *testing.T) {
+	body := strings.Repeat("x", 15<<10)
+	for _, overTLS := range []bool{false, true} {
+		for _, length := range []int64{int64(len(body)), wire.Unknown} {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var writes atomic.Int64
+			l := counting{ln, &writes, nil}
+			if overTLS {
+				l.conf = certificate()
+			}
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				if nc, err := l.Accept(); err == nil {
+					Serve(sealed{nc}, Options{
+						Handler: answerWith(200, length, body), Info: settings{}.info(), MaxHeader: 4096, Header: patience, Idle: patience,
+						Last: func() bool { return false }, Waits: func(bool) {},
+					})
+				}
+			}()
+			c := (&site{t: t, tls: overTLS, addr: ln.Addr().String()}).dial(t)
+			for range 3 {
+				before := writes.Load()
+				c.send("GET / HTTP/1.1\nHost: a.test\n\n")
+				c.expect("GET", 200, body)
+				if n := writes.Load() - before; n != 1 && before > 0 { // the first one may come with the handshake's last
+					t.Errorf("TLS %v, length %d: %d writes", overTLS, length, n)
+				}
+			}
+			c.Close()
+			<-ended
+			ln.Close()
+		}
+	}
+}
+
+// An idle connection holds no buffer.
+func TestIdleHoldsNoBuffer(t *testing.T) {
+	for _, overTLS := range []bool{false, true} {
+		var held atomic.Int64
+		var served *conn // touched by its own goroutine only
+		s := newSite(t, "h1", overTLS, settings{waits: func(waits bool) {
+			if c := served; waits && c != nil && (c.in.buf != nil || c.in.pinned != nil || c.x.answer.buf != nil) {
+				held.Add(1)
+			}
+		}}, func(x *wire.Exchange) {
+			served = x.Responder.(*answer).c
+			io.Copy(io.Discard, x.Body)
+			path(x)
+		})
+		c := s.dial(t)
+		c.send("GET / HTTP/1.1\nHost: a.test\n\n")
+		c.expect("GET", 200, "/")
+		c.send("POST / HTTP/1.1\nHost: a.test\nTransfer-Encoding: chunked\n\n")
+		time.Sleep(10 * time.Millisecond) // so that a second buffer is needed
+		c.send("5\nhello\n0\n\n")
+		c.expect("GET", 200, "/")
+		c.works()
+		if held.Load() > 0 {
+			t.Errorf("TLS %v: an idle connection holds a buffer", overTLS)
+		}
+		c.Close()
+	}
+}

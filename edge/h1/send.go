@@ -1,0 +1,114 @@
+package h1
+
+import (
+	"io"
+	"net"
+	"os"
+)
+
+// joined is how much is collected before it is written: a head and a small body leave in one write, and so in one TLS record. What the
+// chunked coding adds behind still fits in the buffer.
+const joined = smallSize - 64
+
+// put sends p behind what waits: collected if both are small, else at once.
+func (a *answer) put(p []byte) error {
+	if len(a.out)+len(p) <= joined {
+		a.out = append(a.out, p...)
+		return nil
+	}
+	if free := joined - len(a.out); free > 0 && len(a.out) > 0 {
+		a.out, p = append(a.out, p[:free]...), p[free:]
+	}
+	if err := a.flush(); err != nil {
+		return err
+	}
+	return a.write(p)
+}
+
+// flush writes what waits. a.mu is held.
+func (a *answer) flush() error {
+	if len(a.out) == 0 {
+		return a.err
+	}
+	a.begun = a.headSent
+	err := a.write(a.out)
+	a.out = a.out[:0]
+	return err
+}
+
+// piece is how much is written within one limit, so that a client that is slow but reads is not cut off.
+const piece = 256 << 10
+
+func (a *answer) write(p []byte) error {
+	for len(p) > 0 && a.err == nil {
+		n := min(len(p), piece)
+		a.c.writing.set(a.c.o.Info.Write)
+		_, a.err = a.c.nc.Write(p[:n])
+		if !a.c.writing.clear() && a.err == nil {
+			a.err = os.ErrDeadlineExceeded
+		}
+		p = p[n:]
+	}
+	return a.err
+}
+
+// ReadFrom sends r to its end, by sendfile or splice where nothing lies between the body and the socket and there is enough to send.
+func (a *answer) ReadFrom(r io.Reader) (n int64, err error) {
+	if tcp, left := a.direct(); tcp != nil {
+		return a.sendFile(tcp, r, left)
+	}
+	buf := getLarge()
+	defer putBack(buf)
+	for {
+		m, err := r.Read(*buf)
+		if m > 0 {
+			w, err := a.Write((*buf)[:m])
+			n += int64(w)
+			if err != nil {
+				return n, err
+			}
+		}
+		if err != nil {
+			if err == io.EOF {
+				err = nil
+			}
+			return n, err
+		}
+	}
+}
+
+// direct gives the socket, if the body can go there as it is, and how much of it is to come.
+func (a *answer) direct() (*net.TCPConn, int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.writable() != nil || a.noBody || a.length-a.written <= joined {
+		return nil, 0
+	}
+	return a.c.nc.TCP(), a.length - a.written
+}
+
+// sendFile sends up to left bytes of r, what waits before them.
+func (a *answer) sendFile(tcp *net.TCPConn, r io.Reader, left int64) (n int64, err error) {
+	limited, ok := r.(*io.LimitedReader)
+	if !ok {
+		limited = &io.LimitedReader{R: r, N: left}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	err = a.flush()
+	for err == nil && limited.N > 0 && left > 0 && !a.aborted.Load() {
+		part := io.LimitedReader{R: limited.R, N: min(limited.N, left, piece)} // one, over a file: sendfile sees through it
+		a.c.writing.set(a.c.o.Info.Write)
+		var m int64
+		m, err = tcp.ReadFrom(&part)
+		if !a.c.writing.clear() && err == nil {
+			err = os.ErrDeadlineExceeded
+		}
+		a.count(m)
+		n, left, limited.N = n+m, left-m, limited.N-m
+		if part.N > 0 {
+			return n, err
+		}
+	}
+	return n, err
+}
