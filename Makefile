@@ -1,12 +1,15 @@
 # make run    builds edge and serves conf/edge.toml
 # make check  gofmt, vet, staticcheck, and every test with the race detector: floors and package comments are among them
-# make test   the same, having installed what the tests need
+# make fuzz   looks for new input that breaks what reads requests, FUZZTIME for each target
+# make test   both, having installed what the tests need
 
 # Packages that the tests need, and the programs in them that show whether they are there.
 packages = chromium curl gcc libc6-dev
 programs = chromium curl gcc
 
-.PHONY: run build test check tools
+FUZZTIME = 30s
+
+.PHONY: run build test check fuzz tools
 
 run: build
 	exec bin/edge -c conf/edge.toml
@@ -14,13 +17,19 @@ run: build
 build:
 	go build -o bin/edge .
 
-test: tools check
+test: tools check fuzz
 
 check:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
 	go test -race -timeout 14m ./...
+
+fuzz:
+	go test -run '^$$' -fuzz '^FuzzHead$$' -fuzztime $(FUZZTIME) ./edge/h1
+	go test -run '^$$' -fuzz '^FuzzChunks$$' -fuzztime $(FUZZTIME) ./edge/h1
+	go test -run '^$$' -fuzz '^FuzzCheck$$' -fuzztime $(FUZZTIME) ./edge/wire
+	go test -run '^$$' -fuzz '^FuzzCanonicalHost$$' -fuzztime $(FUZZTIME) ./edge/wire
 
 # Installs what is missing where it can: as root on Debian. Elsewhere it says what to install, and the tests that need it are left out,
 # each with a word; where CI is set they fail.
