@@ -28,6 +28,7 @@ check:
 fuzz:
 	go test -run '^$$' -fuzz '^FuzzHead$$' -fuzztime $(FUZZTIME) ./edge/h1
 	go test -run '^$$' -fuzz '^FuzzChunks$$' -fuzztime $(FUZZTIME) ./edge/h1
+	go test -run '^$$' -fuzz '^FuzzAnswer$$' -fuzztime $(FUZZTIME) ./edge/h1
 	go test -run '^$$' -fuzz '^FuzzCheck$$' -fuzztime $(FUZZTIME) ./edge/wire
 	go test -run '^$$' -fuzz '^FuzzCanonicalHost$$' -fuzztime $(FUZZTIME) ./edge/wire
 

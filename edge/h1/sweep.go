@@ -14,7 +14,7 @@ var noDeadline time.Time
 
 // sweep is the process's sweeper. Its connections come and go from all listeners; one look a second is cheap for all of them together,
 // and a timer set for each read is not.
-var sweep = sweeper{period: time.Second, conns: map[*conn]struct{}{}}
+var sweep = sweeper{period: time.Second, conns: map[*conn]struct{}{}, clients: map[*ClientConn]struct{}{}}
 
 // sweeper ends what takes too long: once in a period it looks at the limits of all its connections, and sets past deadlines. It asks also
 // for the clients that somebody waits to see leave. It runs only while there are connections.
@@ -24,6 +24,7 @@ type sweeper struct {
 
 	mu      sync.Mutex
 	conns   map[*conn]struct{}
+	clients map[*ClientConn]struct{}
 	running bool
 }
 
@@ -66,7 +67,8 @@ func (s *sweeper) enforce(now int64) (watched []*conn) {
 			watched = append(watched, c)
 		}
 	}
-	if s.running = len(s.conns) > 0; s.running {
+	s.enforceClients(now)
+	if s.running = len(s.conns)+len(s.clients) > 0; s.running {
 		time.AfterFunc(s.period, s.tick)
 	}
 	return watched

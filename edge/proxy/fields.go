@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"net/netip"
 	"strings"
 
 	"edge/edge/wire"
@@ -22,28 +23,64 @@ var claimPrefixes = []string{"remote-", "x-remote-", "x-forwarded-", "x-auth-req
 
 // claim says whether a field's name, in lower case, is one that only we may set. CGI reads all that is no letter or digit as '_'.
 func claim(name []byte) bool {
-	folded := strings.TrimRight(string(bytes.Map(fold, name)), "-")
-	if claims[folded] {
+	var room [64]byte
+	folded := append(room[:0], name...)
+	for i, c := range folded {
+		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9') {
+			folded[i] = '-'
+		}
+	}
+	folded = bytes.TrimRight(folded, "-")
+	if claims[string(folded)] {
 		return true
 	}
 	for _, p := range claimPrefixes {
-		if strings.HasPrefix(folded, p) {
+		if len(folded) >= len(p) && string(folded[:len(p)]) == p {
 			return true
 		}
 	}
 	return false
 }
 
-func fold(r rune) rune {
-	if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
-		return r
-	}
-	return '-'
+// fieldScratch is what a request's fields are made in, to be used again.
+type fieldScratch struct {
+	fields wire.Fields
+	text   []byte
 }
 
-// fields are the request's fields as the upstream gets them.
-func (p *Proxy) fields(x *wire.Exchange) wire.Fields {
-	f := make(wire.Fields, 0, len(x.Fields)+6)
+// maxScratch bounds what is kept for the next request.
+const maxScratch = 64
+
+func (s *fieldScratch) reset() {
+	if cap(s.fields) > maxScratch {
+		s.fields = nil
+	}
+	clear(s.fields)
+	s.fields, s.text = s.fields[:0], s.text[:0]
+}
+
+// add gives the bytes of a text, which stand until reset.
+func (s *fieldScratch) add(text string) []byte {
+	start := len(s.text)
+	s.text = append(s.text, text...)
+	return s.text[start:]
+}
+
+// addAddr is add, for an address.
+func (s *fieldScratch) addAddr(a netip.Addr) []byte {
+	start := len(s.text)
+	s.text = a.AppendTo(s.text)
+	return s.text[start:]
+}
+
+var (
+	nameFor, nameHost, nameProto = []byte("x-forwarded-for"), []byte("x-forwarded-host"), []byte("x-forwarded-proto")
+	nameUser, nameGroups         = []byte("remote-user"), []byte("remote-groups")
+)
+
+// fields are the request's fields as the upstream gets them. They stand until the scratch is reset.
+func (p *Proxy) fields(x *wire.Exchange, s *fieldScratch) wire.Fields {
+	f := s.fields[:0]
 	for _, field := range x.Fields {
 		if claim(field.Name) {
 			continue
@@ -56,14 +93,15 @@ func (p *Proxy) fields(x *wire.Exchange) wire.Fields {
 		f = append(f, field)
 	}
 	if x.Conn.Remote.IsValid() {
-		f = f.Add("x-forwarded-for", x.Conn.Remote.Addr().Unmap().WithZone("").String())
+		f = append(f, wire.Field{Name: nameFor, Value: s.addAddr(x.Conn.Remote.Addr().Unmap().WithZone(""))})
 	}
-	f = f.Add("x-forwarded-host", string(x.Authority)).Add("x-forwarded-proto", string(x.Scheme))
+	f = append(f, wire.Field{Name: nameHost, Value: x.Authority}, wire.Field{Name: nameProto, Value: x.Scheme})
 	if x.User != "" {
-		f = f.Add("remote-user", x.User)
+		f = append(f, wire.Field{Name: nameUser, Value: s.add(x.User)})
 		if len(x.Groups) > 0 {
-			f = f.Add("remote-groups", strings.Join(x.Groups, ","))
+			f = append(f, wire.Field{Name: nameGroups, Value: s.add(strings.Join(x.Groups, ","))})
 		}
 	}
+	s.fields = f
 	return f
 }

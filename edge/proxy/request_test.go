@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -162,12 +163,35 @@ func TestTarget(t *testing.T) {
 	f := relay(t, 1, p)
 	for target, want := range map[string]string{
 		"OPTIONS * HTTP/1.1": "OPTIONS * HTTP/1.1", "GET http://a.test//x?y HTTP/1.1": "GET //x?y HTTP/1.1", "PROPFIND /x HTTP/1.1": "PROPFIND /x HTTP/1.1",
-		// what net/url cannot carry behind two slashes is encoded; it never becomes absolute-form
-		"GET //evil.test/\"é HTTP/1.1": "GET //evil.test/%22%C3%A9 HTTP/1.1", "GET //é%2F<>^`{|}%7e? HTTP/1.1": "GET //%C3%A9%2F%3C%3E%5E%60%7B%7C%7D%7e? HTTP/1.1",
+		// behind two slashes too: it never becomes absolute-form
+		"GET //evil.test/\"é HTTP/1.1": "GET //evil.test/\"é HTTP/1.1", "GET //é%2F<>^`{|}%7e? HTTP/1.1": "GET //é%2F<>^`{|}%7e? HTTP/1.1",
 	} {
 		f.dial(t, target+"\nHost: a.test\n\n")
 		if got := wait(t, "the request", lines); got != want {
 			t.Errorf("%s leaves as %q", target, got)
+		}
+	}
+}
+
+// To h2c it goes by net/url, which encodes some bytes behind two slashes; it never becomes absolute-form.
+func TestTargetH2C(t *testing.T) {
+	up := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RequestURI) }))
+	up.Config.Protocols = new(http.Protocols)
+	up.Config.Protocols.SetUnencryptedHTTP2(true)
+	up.Start()
+	t.Cleanup(up.Close)
+	f := relay(t, 1, &Proxy{Upstream: pool(t, spec("h2c"+strings.TrimPrefix(up.URL, "http")))})
+	for target, want := range map[string]string{
+		"/": "/", "/a%2fb?": "/a%2fb?", "//x": "//x", "/é": "/é", "/\"<>^`{|}": "/\"<>^`{|}",
+		"//evil.test/\"é": "//evil.test/%22%C3%A9", "//é%2F<>^`{|}%7e?": "//%C3%A9%2F%3C%3E%5E%60%7B%7C%7D%7e?",
+	} {
+		_, in := f.dial(t, "GET "+target+" HTTP/1.1\nHost: a.test\n\n")
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(resp.Body); string(b) != want || err != nil {
+			t.Errorf("%s leaves as %q, %v", target, b, err)
 		}
 	}
 }

@@ -5,15 +5,12 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"edge/edge/upstream"
-	"edge/edge/wire"
 )
 
 // tunnelIdle ends a tunnel without a byte either way. TCP keep-alive finds a dead peer far earlier.
@@ -26,23 +23,6 @@ const tunnelTick = time.Minute
 type halfCloser interface {
 	io.ReadWriteCloser
 	CloseWrite() error
-}
-
-// tunnel joins the client with an upstream that switched protocols.
-func tunnel(x *wire.Exchange, resp *http.Response) {
-	up, ok := resp.Body.(io.ReadWriteCloser)
-	if !ok || x.Upgrade == nil || !strings.EqualFold(resp.Header.Get("Upgrade"), string(x.Upgrade)) {
-		fail(x, nil, errors.New("the upstream switched protocols unasked"))
-		return
-	}
-	client, err := x.Tunnel(wire.FromHeader(resp.Header))
-	if err != nil {
-		x.Record.Err = err
-		x.Abort(err)
-		return
-	}
-	in, out := Join(client, halfClose(up))
-	x.Record.BytesIn, x.Record.BytesOut = in, out
 }
 
 // Relay joins a client's connection with the upstream's next target, for a tcp or tls listener. It closes neither.

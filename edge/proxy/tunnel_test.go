@@ -21,7 +21,7 @@ const upgrade = "GET /ws HTTP/1.1\nHost: a.test\nConnection: Upgrade\nUpgrade: w
 
 // switches is an upstream that switches protocols, echoes, and has a last word when its client ends.
 func switches(up net.Conn, in *bufio.Reader, head string) {
-	if !strings.Contains(head, "\r\nConnection: Upgrade\r\n") || !strings.Contains(head, "\r\nUpgrade: websocket\r\n") || !strings.Contains(head, "\r\nSec-Websocket-Key: k\r\n") {
+	if !strings.Contains(head, "\r\nConnection: Upgrade\r\n") || !strings.Contains(head, "\r\nUpgrade: websocket\r\n") || !strings.Contains(head, "\r\nsec-websocket-key: k\r\n") {
 		io.WriteString(up, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 		return
 	}

@@ -74,7 +74,7 @@ func spec(targets ...string) *conf.Upstream {
 	return s
 }
 
-func pool(t *testing.T, s *conf.Upstream) *upstream.Upstream {
+func pool(t testing.TB, s *conf.Upstream) *upstream.Upstream {
 	t.Helper()
 	set, wrong := upstream.Draft([]*conf.Upstream{s}, nil)
 	if wrong != nil {

@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"errors"
 	"net"
 	"sync"
 	"time"
@@ -10,7 +9,7 @@ import (
 // answerGrace is how long a failed write waits for the answer that explains it.
 const answerGrace = time.Second
 
-// conn is a connection to a target for net/http, which drops an answer that has come for the error of a write: a target may answer early
+// conn is a connection to an h2c target for net/http, which drops an answer that has come for the error of a write: a target may answer early
 // (413) and close while the request is still being sent. So a write that fails tells so only when there is nothing more to read.
 type conn struct {
 	net.Conn
@@ -46,12 +45,4 @@ func (c *conn) Write(p []byte) (int, error) {
 func (c *conn) Close() error {
 	c.end()
 	return c.Conn.Close()
-}
-
-// CloseWrite is for tunnels.
-func (c *conn) CloseWrite() error {
-	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return h.CloseWrite()
-	}
-	return errors.ErrUnsupported
 }

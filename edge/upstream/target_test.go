@@ -182,9 +182,6 @@ func TestConnWrite(t *testing.T) {
 				t.Errorf("it took %v", d)
 			}
 			c.Close()
-			if err := c.CloseWrite(); err != errors.ErrUnsupported {
-				t.Error(err)
-			}
 		})
 	}
 }

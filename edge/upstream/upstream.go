@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"edge/conf"
+	"edge/edge/h1"
 )
 
 // Upstream is one upstream in use. It is safe for concurrent use.
@@ -30,9 +31,19 @@ type Target struct {
 	Name      string // as the log knows it
 	Scheme    string // http or https, also over a unix socket and for h2c
 	Host      string // for HostTarget
+	H2C       bool   // it speaks HTTP/2: RoundTrip, else Conn
 	transport *http.Transport
 	dial      func(context.Context) (net.Conn, error)
+
+	idle    idle
+	limits  h1.ClientLimits
+	connect time.Duration // for the dial, and as much for the handshake
+	lasts   time.Duration // how long a connection that nobody uses is kept
+	tls     *tls.Config
 }
+
+// bodyIdle ends an answer of which nothing comes, as long as a tunnel may be silent: events can be rare.
+const bodyIdle = time.Hour
 
 // Pick gives the targets in the order in which to try them: the next in turn first.
 func (u *Upstream) Pick() []*Target {
@@ -43,12 +54,9 @@ func (u *Upstream) Pick() []*Target {
 	return append(u.targets[first:len(u.targets):len(u.targets)], u.targets[:first]...)
 }
 
-// RoundTrip asks the target. See http.RoundTripper; but r.Header gets, or loses, its Te.
+// RoundTrip asks a target that is H2C. See http.RoundTripper; but r.Header gets a Te: gRPC's C++ servers refuse requests without it.
 func (t *Target) RoundTrip(r *http.Request) (*http.Response, error) {
-	r.Header.Del("Te")
-	if t.transport.Protocols != nil {
-		r.Header.Set("Te", "trailers") // gRPC's C++ servers refuse requests without it
-	}
+	r.Header.Set("Te", "trailers")
 	return t.transport.RoundTrip(r)
 }
 
@@ -67,7 +75,10 @@ func (t *Target) dialHTTP(ctx context.Context, _, _ string) (net.Conn, error) {
 // Retire closes the connections that nobody uses, and each other one when it comes back.
 func (u *Upstream) Retire() {
 	for _, t := range u.targets {
-		t.transport.CloseIdleConnections()
+		t.idle.retire()
+		if t.H2C {
+			t.transport.CloseIdleConnections()
+		}
 	}
 }
 
@@ -157,22 +168,39 @@ func newTarget(spec *conf.Upstream, target conf.Target, ca []byte) *Target {
 		t.Host = "localhost"
 	}
 	t.dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, target.Address) }
-	t.transport = &http.Transport{
-		DialContext:           t.dialHTTP,
-		TLSClientConfig:       &tls.Config{RootCAs: pool(ca), ServerName: spec.TLSServerName},
-		TLSHandshakeTimeout:   spec.Timeouts.Connect,
+	t.limits = h1.ClientLimits{Response: spec.Timeouts.Response, Body: bodyIdle}
+	t.connect, t.lasts = spec.Timeouts.Connect, spec.Timeouts.Idle
+	switch target.Scheme {
+	case "https":
+		t.tls = clientTLS(spec, target, ca)
+	case "h2c":
+		t.H2C, t.transport = true, h2cTransport(spec, t.dialHTTP)
+	}
+	return t
+}
+
+func clientTLS(spec *conf.Upstream, target conf.Target, ca []byte) *tls.Config {
+	name := spec.TLSServerName
+	if name == "" {
+		name, _, _ = net.SplitHostPort(target.Address)
+	}
+	return &tls.Config{
+		RootCAs: pool(ca), ServerName: name, NextProtos: []string{"http/1.1"}, ClientSessionCache: tls.NewLRUClientSessionCache(0),
+	}
+}
+
+func h2cTransport(spec *conf.Upstream, dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
+	t := &http.Transport{
+		DialContext:           dial,
 		ResponseHeaderTimeout: spec.Timeouts.Response,
 		IdleConnTimeout:       spec.Timeouts.Idle,
 		ExpectContinueTimeout: time.Second,
-		MaxIdleConnsPerHost:   1024,
 		DisableCompression:    true, // what the client and the upstream agree on is theirs
 
 		MaxResponseHeaderBytes: 64 << 10,
+		Protocols:              new(http.Protocols),
 	}
-	if target.Scheme == "h2c" {
-		t.transport.Protocols = new(http.Protocols)
-		t.transport.Protocols.SetUnencryptedHTTP2(true)
-	}
+	t.Protocols.SetUnencryptedHTTP2(true)
 	return t
 }
 

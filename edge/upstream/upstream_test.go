@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"context"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -19,6 +20,8 @@ import (
 	"go.uber.org/goleak"
 
 	"edge/conf"
+	"edge/edge/h1"
+	"edge/edge/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -200,8 +203,7 @@ func TestRetire(t *testing.T) {
 	} else if ask(t, same, "/"); open.Load() != 1 {
 		t.Errorf("%d connections after a reload", open.Load())
 	}
-	r, _ := http.NewRequest("GET", up.URL+"/slow", nil)
-	resp, err := u.Pick()[0].RoundTrip(r)
+	slow, _, err := begin(u.Pick()[0], "/slow")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,10 +214,10 @@ func TestRetire(t *testing.T) {
 	u.Retire()
 	wait(t, "the idle connection is closed", changed)
 	close(release)
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+	if _, err := slow.Next(); err != io.EOF {
 		t.Errorf("the request in flight: %v", err)
 	}
-	resp.Body.Close()
+	slow.Done()
 	wait(t, "the other one is closed", changed)
 }
 
@@ -231,6 +233,51 @@ func ask(t *testing.T, u *Upstream, path string) string {
 
 func try(u *Upstream, path string) (string, error) {
 	target := u.Pick()[0]
+	if target.H2C {
+		return tryH2C(target, path)
+	}
+	c, _, err := begin(target, path)
+	if err != nil {
+		return "", err
+	}
+	defer c.Done()
+	var text []byte
+	for {
+		b, err := c.Next()
+		if err == io.EOF {
+			return string(text), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		text = append(text, b...)
+	}
+}
+
+// anybody is whom a request is for.
+type anybody struct{}
+
+func (anybody) Context() context.Context      { return context.Background() }
+func (anybody) Inform(int, wire.Fields) error { return nil }
+
+// begin sends a request and gives the connection behind its answer's head.
+func begin(target *Target, path string) (*Conn, h1.Answer, error) {
+	c, err := target.Conn(anybody{})
+	if err != nil {
+		return nil, h1.Answer{}, err
+	}
+	err = c.Send(&h1.Request{Method: []byte("GET"), Path: []byte(path), Host: []byte(target.Host)})
+	var a h1.Answer
+	if err == nil {
+		a, err = c.ReadHead(anybody{})
+	}
+	if err != nil {
+		c.Close()
+	}
+	return c, a, err
+}
+
+func tryH2C(target *Target, path string) (string, error) {
 	r, err := http.NewRequest("GET", target.Scheme+"://"+target.Host+path, nil)
 	if err != nil {
 		return "", err

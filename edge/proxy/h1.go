@@ -1,0 +1,266 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"edge/edge/h1"
+	"edge/edge/upstream"
+	"edge/edge/wire"
+)
+
+// serveH1 relays x to a target that speaks HTTP/1.1. An error means that the target was not reached.
+func (p *Proxy) serveH1(x *wire.Exchange, t *upstream.Target) (unreachable error) {
+	r := relays.Get().(*relaying)
+	defer r.end()
+	r.begin(p, x, t)
+	if unreachable = r.connect(t); unreachable != nil {
+		return unreachable
+	}
+	head, err := r.ask(t)
+	if err == nil {
+		err = r.answer(head)
+	}
+	if err != nil {
+		r.fail(err)
+	}
+	return nil
+}
+
+// relays holds what relaying has need of, for the next request.
+var relays = sync.Pool{New: func() any { return new(relaying) }}
+
+// relaying is an Exchange on its way to one target.
+type relaying struct {
+	x       *wire.Exchange
+	conn    *upstream.Conn
+	req     h1.Request
+	scratch fieldScratch
+
+	streams bool // the body is sent by a goroutine of its own
+	repeats bool // it does no harm if the target gets the request twice, and all of it is here
+	headed  bool // the answer's head was passed on, or could not be
+	upload  sender
+}
+
+// begin makes the request as the target gets it: the very bytes of x's target, without what only we may say.
+func (r *relaying) begin(p *Proxy, x *wire.Exchange, t *upstream.Target) {
+	r.x = x
+	r.scratch.reset()
+	body, here := []byte(nil), true
+	if x.Length != 0 {
+		body, here = x.Body.Buffered()
+		here = here && x.Length > 0
+	}
+	r.streams, r.repeats = !here, here && idempotent(x.Method)
+	if r.streams {
+		body = nil
+	}
+	host := x.Authority
+	if p.Upstream.HostTarget || len(host) == 0 {
+		host = r.scratch.add(t.Host)
+	}
+	r.req = h1.Request{
+		Method: x.Method, Path: x.Path, Query: x.RawQuery, HasQuery: x.HasQuery, Host: host,
+		Fields: p.fields(x, &r.scratch), Length: x.Length, Body: body, Upgrade: x.Upgrade,
+	}
+}
+
+// idempotent says whether a method may be repeated, RFC 9110 section 9.2.2.
+func idempotent(method []byte) bool {
+	switch string(method) {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+// connect gets a connection.
+func (r *relaying) connect(t *upstream.Target) error {
+	c, err := t.Conn(r.x)
+	if err == nil {
+		r.use(c)
+	}
+	return err
+}
+
+func (r *relaying) use(c *upstream.Conn) {
+	r.conn = c
+	r.x.OnGone(c.OnGone())
+}
+
+// ask sends the request and reads the answer's head; once more on a new connection, if the target had closed the one that was used again
+// before it got the request, or before it said a word about one that it may get twice.
+func (r *relaying) ask(t *upstream.Target) (h1.Answer, error) {
+	head, err := r.exchange()
+	if err == nil || !r.again(err) {
+		return head, err
+	}
+	r.x.OnGone(nil)
+	r.conn.Close()
+	r.conn = nil
+	c, dialErr := t.NewConn(r.x.Context())
+	if dialErr != nil {
+		return head, fmt.Errorf("after %w: %w", err, dialErr)
+	}
+	r.use(c)
+	return r.exchange()
+}
+
+// again says whether a request that failed goes out a second time.
+func (r *relaying) again(err error) bool {
+	return r.conn.Reused && !r.conn.Answered() && dead(err) && (unsent(err) || r.repeats)
+}
+
+// unsent says whether the target has not got a byte of the request.
+func unsent(err error) bool {
+	var no *h1.NotSentError
+	return errors.As(err, &no)
+}
+
+// dead says whether an error means that the target has closed the connection.
+func dead(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+func (r *relaying) exchange() (h1.Answer, error) {
+	err := r.conn.Send(&r.req)
+	switch {
+	case err == nil && r.streams:
+		r.upload.start(r.conn.ClientConn, r.x)
+	case err == nil:
+	case unsent(err) && r.conn.Reused, errors.Is(err, os.ErrDeadlineExceeded):
+		return h1.Answer{}, err
+	}
+	return r.conn.ReadHead(r.x) // also after an error: an answer may explain it
+}
+
+// answer passes the target's answer on.
+func (r *relaying) answer(head h1.Answer) error {
+	if head.Status == http.StatusSwitchingProtocols {
+		return r.tunnel(head)
+	}
+	r.headed = true
+	if err := r.x.Head(head.Status, head.Fields, head.Length); err != nil {
+		return err
+	}
+	live := head.Length == wire.Unknown // a stream of events: its head and each piece when it comes
+	for {
+		if live && !r.conn.Ready() {
+			if err := r.x.Flush(); err != nil {
+				return err
+			}
+		}
+		data, err := r.conn.Next()
+		if err == io.EOF {
+			return r.x.Finish(r.conn.Trailers())
+		}
+		if err != nil {
+			return fmt.Errorf("reading the upstream's answer: %w", err)
+		}
+		if _, err := r.x.Write(data); err != nil {
+			return err
+		}
+	}
+}
+
+// tunnel joins the client with a target that switched protocols.
+func (r *relaying) tunnel(head h1.Answer) error {
+	r.headed = true
+	r.x.OnGone(nil)
+	client, err := r.x.Tunnel(head.Fields)
+	if err != nil {
+		return err
+	}
+	up := r.conn.Stream()
+	r.conn = nil
+	in, out := Join(client, up)
+	up.Close()
+	r.x.Record.BytesIn, r.x.Record.BytesOut = in, out
+	return nil
+}
+
+// fail answers for a target that gave no answer, or cuts short what it did not give in full.
+func (r *relaying) fail(err error) {
+	read, late := error(nil), false
+	if r.conn != nil {
+		read, late = r.conn.BodyFailure()
+	}
+	switch {
+	case read != nil:
+		err = read
+	case late:
+		err = errLate
+	}
+	if r.headed {
+		r.x.Record.Err = err
+		r.x.Abort(err)
+		return
+	}
+	fail(r.x, read, err)
+}
+
+var errPanic = errors.New("the handler panics")
+
+// end waits for the sender, which the end of the exchange stops, and gives everything back.
+func (r *relaying) end() {
+	if e := recover(); e != nil {
+		r.x.Abort(errPanic)
+		defer panic(e)
+	}
+	r.x.OnGone(nil)
+	if c := r.conn; c != nil {
+		if c.Kept() {
+			r.upload.joinSoon()
+		}
+		if !c.Reusable() {
+			c.Abort()
+		}
+		r.upload.join()
+		c.Done()
+	}
+	r.scratch.reset()
+	*r = relaying{scratch: r.scratch}
+	relays.Put(r)
+}
+
+// sender sends a request's body, in a goroutine of its own.
+type sender struct{ done chan struct{} } // nil: it was not started
+
+func (s *sender) start(c *h1.ClientConn, x *wire.Exchange) {
+	s.done = make(chan struct{})
+	go s.send(c, x)
+}
+
+func (s *sender) send(c *h1.ClientConn, x *wire.Exchange) {
+	defer close(s.done)
+	c.SendBody(x.Body, x.Length, func() wire.Fields { return x.Body.Trailers().Clone().DelFunc(claim) })
+}
+
+// endGrace is how long a sender may need to see that it has sent all, when the answer shows it already.
+const endGrace = 50 * time.Millisecond
+
+// joinSoon waits, but not for a target that takes no more.
+func (s *sender) joinSoon() {
+	if s.done == nil {
+		return
+	}
+	late := time.NewTimer(endGrace)
+	defer late.Stop()
+	select {
+	case <-s.done:
+	case <-late.C:
+	}
+}
+
+func (s *sender) join() {
+	if s.done != nil {
+		<-s.done
+	}
+}
