@@ -27,7 +27,7 @@ type Store struct {
 // A name without a certificate gives nil and no error, which crypto/tls answers with the alert unrecognized_name; for an error of ours
 // it would send internal_error. (The configuration must have no Certificates of its own, or it falls back on those.)
 func (s *Store) Get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if hello.ServerName == "" {
+	if hello.ServerName == "" || net.ParseIP(hello.ServerName) != nil { // an address is no name there (RFC 6066 section 3), yet some send one
 		return choose(hello, s.forAddress(hello.Conn)), nil
 	}
 	return choose(hello, s.forName(strings.ToLower(strings.TrimSuffix(hello.ServerName, ".")))), nil

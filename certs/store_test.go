@@ -85,6 +85,16 @@ func TestChoice(t *testing.T) {
 	}
 }
 
+// Some clients send an address as the name, though RFC 6066 section 3 forbids it: that names nothing.
+func TestAddressAsName(t *testing.T) {
+	store := load(t, nil, write(t, newECDSA(t), 90*day, "a.test"))
+	for _, sni := range []string{"127.0.0.1", "::1"} {
+		if cert, err := store.Get(&tls.ClientHelloInfo{ServerName: sni}); cert == nil || err != nil {
+			t.Errorf("%s: %v, %v", sni, cert, err)
+		}
+	}
+}
+
 func isUnrecognizedName(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "remote error" && op.Err.Error() == tls.AlertError(112).Error()
