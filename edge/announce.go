@@ -22,7 +22,7 @@ func (s *Server) announce() {
 		}
 	}
 	if l := snap.conf.Login; l != nil {
-		s.log.Info("login", "host", l.Host, "make an account with", s.Program.Path+" user add NAME -c "+snap.conf.File)
+		s.log.Info("open", "url", snap.loginURL(), "to make an account", s.Program.Path+" user add NAME -c "+snap.conf.File)
 	}
 	for _, line := range snap.certs.Trust() {
 		s.log.Info(line)
@@ -60,6 +60,16 @@ func (snap *Snapshot) siteURL(v *conf.Vhost) string {
 			if port != 0 && !strings.HasPrefix(h.Name, "*.") {
 				return fmt.Sprintf("%s://%s%s/", l.Protocol, bracket(h.Name), suffix(l, port))
 			}
+		}
+	}
+	return ""
+}
+
+// loginURL is where a browser finds the login's pages; "" if nowhere.
+func (snap *Snapshot) loginURL() string {
+	for _, l := range snap.conf.Listeners {
+		if port := snap.listeners[l.Name].port; l.Protocol == conf.HTTPS && port != 0 {
+			return "https://" + snap.conf.Login.Host + suffix(l, port) + "/"
 		}
 	}
 	return ""
