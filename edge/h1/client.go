@@ -39,6 +39,7 @@ type Request struct {
 //
 // After an error the connection is of no more use but to be closed. Durations are counted by the sweeper.
 type ClientConn struct {
+	one    [1]byte // for quietAbove
 	nc     net.Conn
 	limits ClientLimits
 	socket syscall.RawConn // to ask the kernel about; nil: there is none
@@ -105,8 +106,21 @@ func (c *ClientConn) Quiet() bool {
 		return true
 	}
 	c.polled = false
-	err := c.socket.Control(c.look)
-	return err == nil && c.polled
+	if err := c.socket.Control(c.look); err != nil || !c.polled {
+		return false
+	}
+	return c.quietAbove()
+}
+
+// quietAbove asks the layer above the socket: TLS reads ahead, and may hold a record that nobody asked for while the socket is quiet. A read
+// that is over at once does it no harm.
+func (c *ClientConn) quietAbove() bool {
+	if _, ok := c.nc.(interface{ NetConn() net.Conn }); !ok {
+		return true
+	}
+	c.nc.SetReadDeadline(past)
+	n, err := c.nc.Read(c.one[:])
+	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.nc.SetReadDeadline(noDeadline) == nil
 }
 
 func (c *ClientConn) lookAt(fd uintptr) {
@@ -130,6 +144,9 @@ func (c *ClientConn) Send(r *Request) error {
 	c.answerBody = answerBody{toHEAD: string(r.Method) == http.MethodHead}
 	streams := r.Length != 0 && r.Body == nil
 	c.sent = !streams
+	if !r.sendable() {
+		return &NotSentError{errUnsendable}
+	}
 	buf := getSmall()
 	defer putBack(buf)
 	out := appendRequest((*buf)[:0], r)
@@ -144,7 +161,27 @@ func (c *ClientConn) Send(r *Request) error {
 	if err == nil && len(rest) > 0 {
 		_, err = c.write(rest)
 	}
+	if err != nil {
+		c.bodyOver(err)
+	}
 	return err
+}
+
+// errUnsendable is a request that would be another one on the wire. Those who make Exchanges let none through; this is the last door.
+var errUnsendable = errors.New("h1: a byte in the request's head that must not stand there")
+
+// sendable says whether the request line and the host are read as they are meant.
+func (r *Request) sendable() bool {
+	return isToken(r.Method) && plainBytes(r.Path) && plainBytes(r.Query) && plainBytes(r.Host) && plainBytes(r.Upgrade)
+}
+
+func plainBytes(b []byte) bool {
+	for _, c := range b {
+		if c <= ' ' || c == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // appendRequest appends a request's head.

@@ -45,7 +45,7 @@ func (r *request) parse(text []byte) error {
 func splitRequestLine(line []byte) (method, target, version []byte, err error) {
 	method, rest, ok1 := bytes.Cut(line, []byte(" "))
 	target, version, ok2 := bytes.Cut(rest, []byte(" "))
-	if !ok1 || !ok2 || !isToken(method) || len(target) == 0 || bytes.IndexByte(version, ' ') >= 0 {
+	if !ok1 || !ok2 || wire.CheckMethod(method) != nil || len(target) == 0 || bytes.IndexByte(version, ' ') >= 0 {
 		return nil, nil, nil, errStartLine
 	}
 	return method, target, version, nil

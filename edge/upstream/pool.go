@@ -21,7 +21,7 @@ type Conn struct {
 
 const (
 	maxIdle = 1024        // connections of a target that nobody uses
-	fresh   = time.Second // how long a connection that was just used is taken to be alive
+	fresh   = time.Second // how often the connections at rest are looked at
 )
 
 // idle are the connections to a target that nobody uses: the last one that came back is the first one to be used again, so that the ones
@@ -106,7 +106,7 @@ func (t *Target) Conn(whom interface{ Context() context.Context }) (*Conn, error
 		if c == nil {
 			return t.NewConn(whom.Context())
 		}
-		if now := time.Now(); now.Sub(c.rests) < fresh || now.Before(c.expires) && c.Quiet() {
+		if now := time.Now(); now.Before(c.expires) && c.Quiet() { // always asked: what came unasked would be this one's answer
 			c.Reused = true
 			return c, nil
 		}

@@ -16,6 +16,7 @@ var (
 	errPathPercent = errors.New("a malformed or forbidden percent-encoding in the request target")
 	errPathDots    = errors.New("a dot segment in the path")
 	errHost        = errors.New("a malformed host")
+	errMethod      = errors.New("a malformed method")
 )
 
 // Check says whether a path and query are canonical, so that routing, policy and every upstream read the same thing out of the same
@@ -32,6 +33,20 @@ func Check[T string | []byte](path, query T) error {
 		return err
 	}
 	return checkDots(path)
+}
+
+// CheckMethod says whether a method is one token, and not one that an upstream may take for another: HEAD and CONNECT frame what
+// follows, so nothing that is only like them passes.
+func CheckMethod[T string | []byte](method T) error {
+	for i := range len(method) {
+		if c := method[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"(),/:;<=>?@[\\]{}", c) >= 0 {
+			return errMethod
+		}
+	}
+	if s := string(method); s == "" || s != "HEAD" && strings.EqualFold(s, "HEAD") || s != "CONNECT" && strings.EqualFold(s, "CONNECT") {
+		return errMethod
+	}
+	return nil
 }
 
 // checkBytes looks at each byte. In a query a decoded byte never routes, so only its syntax counts.

@@ -99,6 +99,9 @@ func (a *answer) exchange() (*Exchange, error) {
 
 // target takes the request target apart: the very bytes that came, checked.
 func target(r *http.Request) (path, query string, hasQuery bool, err error) {
+	if err := CheckMethod(r.Method); err != nil {
+		return "", "", false, err
+	}
 	if r.Method == http.MethodConnect {
 		return "", "", false, errors.New("CONNECT is not served")
 	}
