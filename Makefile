@@ -1,7 +1,7 @@
 # make run    builds edge and serves conf/edge.toml
 # make check  gofmt, vet, staticcheck, and every test with the race detector: floors and package comments are among them
 # make fuzz   looks for new input that breaks what reads requests, FUZZTIME for each target
-# make test   both, having installed what the tests need
+# make test   what check does, having installed what the tests need
 
 # Packages that the tests need, and the programs in them that show whether they are there.
 packages = chromium curl gcc libc6-dev
@@ -17,7 +17,7 @@ run: build
 build:
 	go build -o bin/edge .
 
-test: tools check fuzz
+test: tools check
 
 check:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
