@@ -75,8 +75,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 			return 0, parent.Fail(err)
 		}
 	}
-	added, err := s.first()
-	if err != nil {
+	if err := s.first(); err != nil {
 		if parent != nil {
 			err = parent.Fail(err)
 		}
@@ -86,7 +85,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 		Reload: s.reload, Renew: s.renew, Upgrade: s.upgrade, PassOn: s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Log: s.log,
 	}
 	if parent == nil {
-		s.start(added)
+		s.start(s.table.Sockets())
 		if err := s.becomePrimary(); err != nil {
 			return 0, err
 		}
@@ -103,31 +102,31 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 }
 
 // first puts the first configuration in force, but accepts nothing yet.
-func (s *Server) first() (added []*listeners.Socket, err error) {
+func (s *Server) first() error {
 	cfg, err := conf.Load(s.File)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := statefile.Dir(cfg.StateDir); err != nil {
-		return nil, cfg.StateDirPos.Errorf("state_dir: %v", err)
+		return cfg.StateDirPos.Errorf("state_dir: %v", err)
 	}
 	if s.generation == 1 {
 		if pid := s.running(cfg); pid != 0 {
-			return nil, cfg.StateDirPos.Errorf("state_dir: edge already runs on it (process %d): stop that one, send it HUP or USR2, or name another folder", pid)
+			return cfg.StateDirPos.Errorf("state_dir: edge already runs on it (process %d): stop that one, send it HUP or USR2, or name another folder", pid)
 		}
 	}
 	if err := statefile.Hold(generationsDir(cfg)); err != nil {
-		return nil, err
+		return err
 	}
 	d, err := s.draft(cfg)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	_, s.dropped = s.commit(d)
 	for _, socket := range s.dropped { // the process that we inherit from still accepts there, and closes it in its own time
 		socket.Close()
 	}
-	return s.table.Sockets(), nil
+	return nil
 }
 
 // generationsDir is where each process of this state directory says that it lives.

@@ -62,7 +62,7 @@ func newServer(t *testing.T, dir, app, text string) *Server {
 	s := &Server{Options: Options{Log: log, Level: new(slog.LevelVar)}, log: log, table: &listeners.Table{}, conns: serve.New(log)}
 	s.tasks, s.endTasks = context.WithCancel(context.Background())
 	s.File = load(t, dir, app, text).File
-	if _, err := s.first(); err != nil {
+	if err := s.first(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

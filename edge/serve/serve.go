@@ -50,7 +50,6 @@ type Server struct {
 	conns    map[*Conn]struct{}
 	draining bool
 	empty    chan struct{} // closed when draining and no connection is left
-	opened   int64
 	cut      int64
 }
 
@@ -82,7 +81,6 @@ func (s *Server) register(nc net.Conn, settings *Settings) *Conn {
 	c := newConn(nc, settings, s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.opened++
 	s.conns[c] = struct{}{}
 	if s.draining { // one that comes late, from the queue of a socket: served, then told
 		c.tell(0)
