@@ -44,6 +44,8 @@ func (in *input) room() []byte {
 	switch {
 	case in.buf == nil:
 		in.buf = getSmall()
+	case in.r == in.w:
+		in.r, in.w = 0, 0
 	case in.w == len(*in.buf) && in.r > 0:
 		in.r, in.w = 0, copy(*in.buf, in.unread())
 	case in.w == len(*in.buf):

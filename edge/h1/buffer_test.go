@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"crypto/tls"
 	"io"
 	"net"
 	"strings"
@@ -14,40 +13,14 @@ import (
 
 // counted counts the writes of a connection.
 type counted struct {
-	net.Conn
+	*net.TCPConn
 	writes *atomic.Int64
 }
 
 func (c counted) Write(p []byte) (int, error) {
 	c.writes.Add(1)
-	return c.Conn.Write(p)
+	return c.TCPConn.Write(p)
 }
-
-func (c counted) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
-
-// counting is a listener of such connections, and of TLS above them if there is a configuration.
-type counting struct {
-	net.Listener
-	writes *atomic.Int64
-	conf   *tls.Config
-}
-
-func (l counting) Accept() (net.Conn, error) {
-	nc, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	if l.conf != nil {
-		return tls.Server(counted{nc, l.writes}, l.conf), nil
-	}
-	return counted{nc, l.writes}, nil
-}
-
-// sealed is a stream over what is no socket.
-type sealed struct{ net.Conn }
-
-func (s sealed) TCP() *net.TCPConn { return nil }
-func (s sealed) CloseWrite() error { return s.Conn.(interface{ CloseWrite() error }).CloseWrite() }
 
 // A head and a small body leave in one write: over TLS, in one record.
 func TestOneWrite(t *testing.T) {
@@ -59,15 +32,12 @@ func TestOneWrite(t *testing.T) {
 				t.Fatal(err)
 			}
 			var writes atomic.Int64
-			l := counting{ln, &writes, nil}
-			if overTLS {
-				l.conf = certificate()
-			}
 			ended := make(chan struct{})
 			go func() {
 				defer close(ended)
-				if nc, err := l.Accept(); err == nil {
-					Serve(sealed{nc}, Options{
+				if nc, err := ln.Accept(); err == nil {
+					st, _ := newStream(counted{nc.(*net.TCPConn), &writes}, overTLS)
+					Serve(st, Options{
 						Handler: answerWith(200, length, body), Info: settings{}.info(), MaxHeader: 4096, Header: patience, Idle: patience,
 						Last: func() bool { return false }, Waits: func(bool) {},
 					})

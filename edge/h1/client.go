@@ -10,11 +10,9 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"edge/edge/socket"
 	"edge/edge/wire"
 )
 
@@ -39,11 +37,11 @@ type Request struct {
 //
 // After an error the connection is of no more use but to be closed. Durations are counted by the sweeper.
 type ClientConn struct {
-	one    [1]byte // for quietAbove
 	nc     net.Conn
+	below  *socket.Conn
 	limits ClientLimits
-	socket syscall.RawConn // to ask the kernel about; nil: there is none
 
+	used bool // an exchange was completed: nothing may come before the next one
 	in   input
 	head head
 	up   []byte // what the request asked for, of Upgrade
@@ -58,23 +56,15 @@ type ClientConn struct {
 
 	answerBody
 	onGone func(error)
-	poll   [1]unix.PollFd
-	polled bool
-	look   func(fd uintptr)
+	quiet  quiet
+	ask    ask
 }
 
-// NewClientConn makes a connection out of nc, over which nothing was sent yet.
-func NewClientConn(nc net.Conn, l ClientLimits) *ClientConn {
-	c := &ClientConn{nc: nc, limits: l}
+// NewClientConn makes a connection out of nc, over which nothing was sent yet; below is the socket that it goes over, or nc itself.
+func NewClientConn(nc net.Conn, below *socket.Conn, l ClientLimits) *ClientConn {
+	c := &ClientConn{nc: nc, below: below, limits: l}
 	c.onGone = func(error) { c.Abort() }
-	c.look = c.lookAt
-	below := nc
-	if t, ok := nc.(interface{ NetConn() net.Conn }); ok {
-		below = t.NetConn()
-	}
-	if s, ok := below.(syscall.Conn); ok {
-		c.socket, _ = s.SyscallConn()
-	}
+	c.quiet.step, c.ask.step = c.listen, c.exchange
 	sweep.addClient(c)
 	return c
 }
@@ -83,8 +73,8 @@ func NewClientConn(nc net.Conn, l ClientLimits) *ClientConn {
 func (c *ClientConn) Close() {
 	sweep.removeClient(c)
 	c.in.release()
-	if t, ok := c.nc.(interface{ NetConn() net.Conn }); ok && !c.Reusable() {
-		t.NetConn().Close() // TLS would wait to say goodbye
+	if !c.Reusable() {
+		c.below.Close() // TLS would wait to say goodbye
 		return
 	}
 	c.nc.Close()
@@ -100,34 +90,33 @@ func (c *ClientConn) Abort() {
 // OnGone is Abort, in a form that costs nothing to pass on.
 func (c *ClientConn) OnGone() func(error) { return c.onGone }
 
-// Quiet says whether nothing has come over an idle connection, not even its end. What comes there would be taken for an answer.
+// quiet is what Quiet has need of.
+type quiet struct {
+	step func() bool
+	one  [1]byte
+	is   bool
+}
+
+// Quiet says whether nothing has come over an idle connection, not even its end, nor is held by what lies above the socket. What comes there
+// would be taken for an answer.
 func (c *ClientConn) Quiet() bool {
-	if c.socket == nil {
-		return true
-	}
-	c.polled = false
-	if err := c.socket.Control(c.look); err != nil || !c.polled {
-		return false
-	}
-	return c.quietAbove()
+	c.quiet.is = false
+	return c.below.Wait(c.quiet.step) == nil && c.quiet.is
 }
 
-// quietAbove asks the layer above the socket: TLS reads ahead, and may hold a record that nobody asked for while the socket is quiet. A read
-// that is over at once does it no harm.
-func (c *ClientConn) quietAbove() bool {
-	if _, ok := c.nc.(interface{ NetConn() net.Conn }); !ok {
-		return true
-	}
-	c.nc.SetReadDeadline(past)
-	n, err := c.nc.Read(c.one[:])
-	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.nc.SetReadDeadline(noDeadline) == nil
+func (c *ClientConn) listen() bool {
+	c.quiet.is = c.silent()
+	return true
 }
 
-func (c *ClientConn) lookAt(fd uintptr) {
-	c.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN | unix.POLLRDHUP}
-	n, err := unix.Poll(c.poll[:], 0)
-	c.polled = n == 0 && err == nil
+// silent is Quiet, within a Wait.
+func (c *ClientConn) silent() bool {
+	n, err := c.nc.Read(c.quiet.one[:])
+	return n == 0 && err == socket.ErrDry
 }
+
+// ErrStale is a connection that was used before, and over which something has come since, be it the end.
+var ErrStale = errors.New("h1: the server has closed the connection, or sent what nobody asked for")
 
 // errClientAborted is an exchange that Abort ended.
 var errClientAborted = errors.New("h1: the exchange was aborted")
@@ -138,9 +127,10 @@ type NotSentError struct{ Err error }
 func (e *NotSentError) Error() string { return "h1: nothing was sent: " + e.Err.Error() }
 func (e *NotSentError) Unwrap() error { return e.Err }
 
-// Send begins an exchange: it sends the request's head, and the body if that is here. If it fails, there may be an answer all the same.
+// Send begins an exchange: it sends the request's head, and the body if that is here; then it waits for the answer's first bytes too, unless
+// the request is a large one. If it fails, there may be an answer all the same.
 func (c *ClientConn) Send(r *Request) error {
-	c.up, c.got, c.headDone, c.bodyErr, c.late = r.Upgrade, false, false, nil, false
+	c.up, c.got, c.headDone, c.bodyErr, c.late, c.ask.err = r.Upgrade, false, false, nil, false, nil
 	c.answerBody = answerBody{toHEAD: string(r.Method) == http.MethodHead}
 	streams := r.Length != 0 && r.Body == nil
 	c.sent = !streams
@@ -154,7 +144,7 @@ func (c *ClientConn) Send(r *Request) error {
 	if len(out)+len(rest) <= smallSize {
 		out, rest = append(out, rest...), nil
 	}
-	n, err := c.write(out)
+	n, err := c.begin(out, c.sent && rest == nil)
 	if err != nil && n == 0 {
 		return &NotSentError{err}
 	}
@@ -164,6 +154,67 @@ func (c *ClientConn) Send(r *Request) error {
 	if err != nil {
 		c.bodyOver(err)
 	}
+	return err
+}
+
+// ask is a request that is sent as a whole, so that the same goroutine can wait for its answer.
+type ask struct {
+	step    func() bool
+	request []byte // nil: it was sent
+	n       int    // of it
+	sendErr error
+	err     error // of the first read
+}
+
+// begin sends the beginning of a request; if that is all of it, it waits for the first of the answer: for ReadHead, as its error is.
+func (c *ClientConn) begin(request []byte, all bool) (n int, err error) {
+	if !all {
+		if c.used && !c.Quiet() {
+			return 0, ErrStale
+		}
+		return c.write(request)
+	}
+	c.ask.request, c.ask.n, c.ask.sendErr = request, 0, nil
+	err = c.below.Wait(c.ask.step)
+	if c.ask.request != nil { // not even the first step was taken
+		c.ask.request = nil
+		return 0, err
+	}
+	if err != nil {
+		c.ask.err = err
+	}
+	return c.ask.n, c.ask.sendErr
+}
+
+// exchange is what begin does step by step. What comes after the look at what has come already wakes the next step.
+func (c *ClientConn) exchange() bool {
+	if c.ask.request != nil {
+		if c.ask.sendErr = c.sendAll(); c.ask.sendErr != nil {
+			return true
+		}
+		if c.used {
+			return false
+		}
+	}
+	n, err := c.nc.Read(c.in.room())
+	if n == 0 && err == socket.ErrDry {
+		return false
+	}
+	c.in.w += n
+	if c.got = n > 0; !c.got {
+		c.ask.err = err
+	}
+	return true
+}
+
+func (c *ClientConn) sendAll() (err error) {
+	if c.used && !c.silent() {
+		err = ErrStale
+	} else {
+		c.ask.n, err = c.write(c.ask.request)
+	}
+	c.ask.request = nil
+	c.reading.set(c.limits.Response)
 	return err
 }
 
@@ -356,15 +407,20 @@ func (c *ClientConn) Stream() wire.Stream {
 		ahead = bytes.Clone(c.in.unread())
 	}
 	c.in.release()
-	return newTunnel(clientStream{c.nc}, ahead)
+	return newTunnel(clientStream{c.nc, c.below}, ahead)
 }
 
 // clientStream is a connection as a tunnel needs it.
-type clientStream struct{ net.Conn }
+type clientStream struct {
+	net.Conn
+	below *socket.Conn
+}
 
 func (s clientStream) TCP() *net.TCPConn {
-	tcp, _ := s.Conn.(*net.TCPConn)
-	return tcp
+	if s.Conn == s.below {
+		return s.below.TCP()
+	}
+	return nil
 }
 
 func (s clientStream) CloseWrite() error {

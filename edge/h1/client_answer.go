@@ -69,11 +69,7 @@ func (c *ClientConn) headOver() {
 
 // readHead reads up to the empty line. The bytes do not move until the next read.
 func (c *ClientConn) readHead(most int) ([]byte, error) {
-	c.mu.Lock()
-	if c.sent {
-		c.reading.set(c.limits.Response)
-	}
-	c.mu.Unlock()
+	c.limitAnswer()
 	var l lines
 	for {
 		if c.in.len() > 0 {
@@ -96,9 +92,21 @@ func (c *ClientConn) readHead(most int) ([]byte, error) {
 	}
 }
 
+// limitAnswer limits the time that an answer takes to a request that was sent; what is here of it took none.
+func (c *ClientConn) limitAnswer() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sent && c.in.len() == 0 && c.ask.err == nil {
+		c.reading.set(c.limits.Response)
+	}
+}
+
 // fill reads once more.
 func (c *ClientConn) fill() error {
-	n, err := c.nc.Read(c.in.room())
+	n, err := 0, c.ask.err
+	if err == nil {
+		n, err = c.nc.Read(c.in.room())
+	}
 	c.in.w += n
 	switch {
 	case n > 0:
@@ -316,6 +324,6 @@ func (c *ClientConn) full() bool { return c.in.buf != nil && c.in.w == len(*c.in
 // Rest gives the buffers back between two exchanges, and the seconds that the server will keep the connection for; 0: it did not say.
 func (c *ClientConn) Rest() (seconds int) {
 	c.in.release()
-	c.trailers = nil
+	c.used, c.trailers = true, nil
 	return c.head.timeout
 }

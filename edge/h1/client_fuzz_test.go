@@ -10,6 +10,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"edge/edge/socket"
 )
 
 // replay is a connection over which an answer comes that was written before anybody asked.
@@ -41,7 +43,8 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Add([]byte("HTTP/1.1 103 x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		c := NewClientConn(replay{in: bytes.NewReader(raw)}, longLimits)
+		below := socket.New(replay{in: bytes.NewReader(raw)})
+		c := NewClientConn(below, below, longLimits)
 		defer c.Close()
 		if err := c.Send(requestBy("GET")); err != nil {
 			t.Fatal(err)

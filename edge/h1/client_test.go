@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"edge/edge/socket"
 	"edge/edge/wire"
 )
 
@@ -44,7 +45,8 @@ func dialled(t *testing.T, l ClientLimits) (*ClientConn, *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := NewClientConn(nc, l)
+	below := socket.New(nc)
+	c := NewClientConn(below, below, l)
 	t.Cleanup(func() { c.Close(); up.Close() })
 	up.SetDeadline(time.Now().Add(patience))
 	return c, up.(*net.TCPConn)
@@ -112,9 +114,6 @@ func TestClientAnswers(t *testing.T) {
 			if step == 1 && len(answer) > 1000 {
 				continue
 			}
-			if err := c.Send(requestBy(method)); err != nil {
-				t.Fatal(err)
-			}
 			sent := make(chan struct{})
 			go func() {
 				defer close(sent)
@@ -128,6 +127,9 @@ func TestClientAnswers(t *testing.T) {
 					up.CloseWrite()
 				}
 			}()
+			if err := c.Send(requestBy(method)); err != nil {
+				t.Fatal(err)
+			}
 			if got, err := told(c); err != nil || got != want {
 				t.Errorf("%.200q, step %d:\ngot  %.300q, %v\nwant %.300q", sends, step, got, err, want)
 			}
@@ -159,15 +161,23 @@ func TestClientRequests(t *testing.T) {
 	} {
 		conn, up := dialled(t, longLimits)
 		c.r.Host = []byte("a")
-		if err := conn.Send(&c.r); err != nil {
-			t.Fatal(err)
-		}
-		if c.body != nil {
-			conn.SendBody(c.body, c.r.Length, func() wire.Fields { return wire.Fields{}.Add("x-sum", "1").Add("trailer", "evil") })
-		}
-		conn.nc.(*net.TCPConn).CloseWrite()
-		if got, err := io.ReadAll(up); string(got) != c.want || err != nil {
-			t.Errorf("%s: sent %q, %v; want %q", name, got, err, c.want)
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			if err := conn.Send(&c.r); err != nil {
+				t.Error(err)
+			}
+			if c.body != nil {
+				conn.SendBody(c.body, c.r.Length, func() wire.Fields { return wire.Fields{}.Add("x-sum", "1").Add("trailer", "evil") })
+			}
+		}()
+		got := make([]byte, len(c.want))
+		_, err := io.ReadFull(up, got)
+		conn.Abort() // whoever waits for an answer
+		<-sent
+		conn.below.CloseWrite()
+		if more, _ := io.ReadAll(up); string(got)+string(more) != c.want || err != nil {
+			t.Errorf("%s: sent %q and %q, %v; want %q", name, got, more, err, c.want)
 		}
 		if read, late := conn.BodyFailure(); (read != nil) != (name == "short" || name == "long") || late {
 			t.Errorf("%s: the body failed with %v, %v", name, read, late)
@@ -191,11 +201,11 @@ func TestClientLimits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			conn, up := dialled(t, short)
+			io.WriteString(up, c.sends)
+			begin := time.Now()
 			if err := conn.Send(requestBy("GET")); err != nil {
 				t.Fatal(err)
 			}
-			io.WriteString(up, c.sends)
-			begin := time.Now()
 			if got, err := told(conn); !errors.Is(err, c.want) {
 				t.Errorf("got %q, %v", got, err)
 			}
@@ -239,11 +249,11 @@ func (endless) Read(p []byte) (int, error) { return len(p), nil }
 func TestClientAbort(t *testing.T) {
 	for _, sends := range []string{"", "HTTP/1.1 200 OK\r\n\r\nhalf"} {
 		c, up := dialled(t, longLimits)
+		io.WriteString(up, sends)
+		time.AfterFunc(20*time.Millisecond, func() { c.OnGone()(nil) })
 		if err := c.Send(requestBy("GET")); err != nil {
 			t.Fatal(err)
 		}
-		io.WriteString(up, sends)
-		time.AfterFunc(20*time.Millisecond, func() { c.OnGone()(nil) })
 		if got, err := told(c); !errors.Is(err, errClientAborted) {
 			t.Errorf("got %q, %v", got, err)
 		}

@@ -61,8 +61,6 @@ func (a *answer) panicked(e any) {
 // cut sees to it that an answer that is not complete does not look whole: where only its end would end it, by a reset.
 func (a *answer) cut() {
 	if a.headSent && !a.finished && !a.chunked && a.length == wire.Unknown {
-		if t, ok := a.c.nc.(interface{ Reset() }); ok {
-			t.Reset()
-		}
+		a.c.nc.Reset()
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -81,31 +80,14 @@ func (w *watch) end() {
 	w.f, w.ctx, w.cancel = nil, nil, nil
 }
 
-// gone asks the kernel whether the client has closed its side. Under TLS too: a client that ends says so by FIN. Where there is no socket
-// to ask, nobody ever leaves.
+// gone asks the kernel whether the client has closed its side. Under TLS too: a client that ends says so by FIN.
 func (c *conn) gone() error {
-	if c.socket == nil {
-		return nil
-	}
 	gone := error(nil)
-	err := c.socket.Control(func(fd uintptr) {
+	err := c.nc.Socket().Control(func(fd uintptr) {
 		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 		if n, err := unix.Poll(p, 0); err == nil && n > 0 && p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0 {
 			gone = errGone
 		}
 	})
 	return errors.Join(err, gone)
-}
-
-// socketOf gives the socket below nc, if it tells.
-func socketOf(nc any) syscall.RawConn {
-	s, ok := nc.(interface{ Socket() syscall.Conn })
-	if !ok || s.Socket() == nil {
-		return nil
-	}
-	raw, err := s.Socket().SyscallConn()
-	if err != nil {
-		return nil
-	}
-	return raw
 }

@@ -9,12 +9,11 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
-	"syscall"
+	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"edge/edge/record"
+	"edge/edge/socket"
 	"edge/edge/wire"
 )
 
@@ -29,17 +28,19 @@ type Options struct {
 	Waits     func(bool)    // told when the connection begins and ends to wait for a request's first byte
 }
 
-// Serve serves the requests of a connection one after the other, until it ends, and closes it. nc must linger when it is closed, and can be
-// closed twice. If it has a method Reset, that ends an answer that an end by FIN would make look whole; if it has a method Socket, that
-// is what lies below it, to ask the kernel about.
+// Stream is a connection that requests are read from. It can be closed twice, and lingers when it is.
+type Stream interface {
+	wire.Stream
+	Socket() *socket.Conn // below everything
+	Reset()               // makes the end a reset, where an end by FIN would make an answer look whole
+}
+
+// Serve serves the requests of a connection one after the other, until it ends, and closes it.
 //
 // Durations are counted by a sweeper that looks once a second, so they may be exceeded by two.
-func Serve(nc wire.Stream, o Options) {
-	c := &conn{nc: nc, o: o, socket: socketOf(nc)}
-	c.ready = c.readyNow
-	if tcp := nc.TCP(); tcp != nil {
-		c.plain, _ = tcp.SyscallConn()
-	}
+func Serve(nc Stream, o Options) {
+	c := &conn{nc: nc, o: o}
+	c.step = c.whileHere
 	sweep.add(c)
 	defer sweep.remove(c)
 	defer nc.Close()
@@ -48,29 +49,34 @@ func Serve(nc wire.Stream, o Options) {
 
 // conn is a client's connection. One goroutine serves it.
 type conn struct {
-	nc               wire.Stream
+	nc               Stream
 	o                Options
 	in               input
+	lines            lines // of the head that is being read
 	req              request
 	x                exchange
 	reading, writing limit
 
-	served   bool // a request
-	handling bool // the handler is at work
-	socket   syscall.RawConn
-	plain    syscall.RawConn // socket, where nothing lies above it
-
-	// for wait
-	ready func(fd uintptr) bool
-	asked bool
-	poll  [1]unix.PollFd
-	first [1]byte
+	step     func() bool  // whileHere, made once
+	skipped  bool         // the empty line that may stand in front of a request
+	parsed   bool         // req is a request that is not answered yet
+	served   bool         // a request
+	over     bool         // there is nothing more to serve
+	handling bool         // the handler is at work
+	rests    atomic.Int64 // since which tick, or awake
+	left     bool         // the sweeper ended the rest, because the client has said its end. Guarded by the sweeper's mu
 }
 
 // serve serves all requests.
 func (c *conn) serve() {
 	defer c.survive()
-	for c.one() {
+	for !c.over {
+		if c.in.len() == 0 && !c.parsed {
+			c.rest()
+		}
+		if !c.over {
+			c.over = !c.one()
+		}
 	}
 	c.in.release()
 }
@@ -94,20 +100,35 @@ func (c *conn) survive() {
 
 // one serves the next request, and says whether another may follow.
 func (c *conn) one() bool {
-	text, err := c.readHead()
+	if !c.parsed {
+		text, err := c.readHead()
+		if text == nil && err == nil {
+			return true
+		}
+		if !c.parse(text, err) {
+			return false
+		}
+	}
+	c.parsed, c.served = false, true
+	return c.x.run(c)
+}
+
+// parse makes a request of a head, or answers that it is none.
+func (c *conn) parse(text []byte, err error) bool {
 	if err == nil {
 		err = c.req.parse(text)
 	}
 	if err != nil {
 		c.reject(err)
-		return false
 	}
-	c.served = true
-	return c.x.run(c)
+	c.parsed = err == nil
+	return c.parsed
 }
 
-// readHead reads up to the empty line, which it takes too. What it gives does not move until the next call.
+// readHead reads up to the empty line, which it takes too. What it gives does not move until the next call. It gives nothing where there was
+// only the empty line that may stand in front.
 func (c *conn) readHead() ([]byte, error) {
+	c.reading.set(c.o.Header)
 	text, err := c.receiveHead()
 	if !c.reading.clear() && err == nil {
 		err = os.ErrDeadlineExceeded
@@ -116,24 +137,16 @@ func (c *conn) readHead() ([]byte, error) {
 }
 
 func (c *conn) receiveHead() ([]byte, error) {
-	if err := c.begin(); err != nil {
+	if err := c.skipLine(); err != nil || c.in.len() == 0 {
 		return nil, err
 	}
-	var l lines
-	for limited := false; ; limited = true {
-		in := c.in.unread()
-		end, err := l.end(in)
-		switch {
-		case err != nil:
-			return nil, err
-		case end > c.o.MaxHeader, end == 0 && len(in) >= c.o.MaxHeader:
-			return nil, tooLarge(in)
-		case end > 0:
-			c.in.r += end
-			return in[:end-2], nil
-		}
-		if !limited {
-			c.reading.set(c.o.Header)
+	if !c.begins() { // no method begins so; a TLS handshake does, and would not send a line
+		return nil, errStartLine
+	}
+	for {
+		text, err := c.takeHead()
+		if text != nil || err != nil {
+			return text, err
 		}
 		if err := c.fill(); err != nil {
 			return nil, err
@@ -141,31 +154,43 @@ func (c *conn) receiveHead() ([]byte, error) {
 	}
 }
 
-// begin waits for a request, and skips one empty line in front of it: RFC 9112 section 2.2.
-func (c *conn) begin() error {
-	if err := c.await(); err != nil {
-		return err
+// takeHead takes a head, if all of it is here.
+func (c *conn) takeHead() ([]byte, error) {
+	in := c.in.unread()
+	end, err := c.lines.end(in)
+	switch {
+	case err != nil:
+		return nil, err
+	case end > c.o.MaxHeader, end == 0 && len(in) >= c.o.MaxHeader:
+		return nil, tooLarge(in)
+	case end == 0:
+		return nil, nil
 	}
-	if c.in.unread()[0] == '\r' {
-		if c.in.len() < 2 {
-			c.reading.set(c.o.Header)
-			if err := c.fill(); err != nil {
-				return err
-			}
-		}
-		if c.in.unread()[1] != '\n' {
-			return errLine
-		}
-		c.in.r += 2
-		if err := c.await(); err != nil {
+	c.lines, c.skipped = lines{}, false
+	c.in.r += end
+	return in[:end-2], nil
+}
+
+// skipLine skips one empty line in front of a request: RFC 9112 section 2.2.
+func (c *conn) skipLine() error {
+	if c.skipped || c.in.unread()[0] != '\r' {
+		return nil
+	}
+	if c.in.len() < 2 {
+		if err := c.fill(); err != nil {
 			return err
 		}
 	}
-	if lower[c.in.unread()[0]] == 0 { // no method begins so; a TLS handshake does, and would not send a line
-		return errStartLine
+	if c.in.unread()[1] != '\n' {
+		return errLine
 	}
+	c.in.r += 2
+	c.skipped = true
 	return nil
 }
+
+// begins says whether what is here can be the beginning of a request.
+func (c *conn) begins() bool { return lower[c.in.unread()[0]] != 0 }
 
 // errLineSize and errHeadSize are a head without end, errSlow one that takes too long.
 var (

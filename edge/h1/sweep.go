@@ -66,12 +66,35 @@ func (s *sweeper) enforce(now int64) (watched []*conn) {
 		if c.x.answer.gone.on.Load() {
 			watched = append(watched, c)
 		}
+		c.lookAtRest(now)
 	}
 	s.enforceClients(now)
 	if s.running = len(s.conns)+len(s.clients) > 0; s.running {
 		time.AfterFunc(s.period, s.tick)
 	}
 	return watched
+}
+
+// lookAtRest asks, once in a rest, whether the client has said its end: that may have come together with its last request, in which case
+// nobody is told. s.mu is held.
+func (c *conn) lookAtRest(now int64) {
+	since, at := c.rests.Load(), c.reading.at.Load()
+	if since == awake || now <= since || at <= 0 || !c.rests.CompareAndSwap(since, awake) || c.gone() == nil {
+		return
+	}
+	if c.reading.at.CompareAndSwap(at, spent) { // it still rests
+		c.left = true
+		c.nc.SetReadDeadline(past)
+	}
+}
+
+// hasLeft says whether a limit was spent by lookAtRest. If so, c may read on: there may be a last request, and there is the end.
+func (s *sweeper) hasLeft(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := c.left
+	c.left = false
+	return left && c.nc.SetReadDeadline(noDeadline) == nil
 }
 
 // limit is until when a read or a write may take. One goroutine sets and clears it.

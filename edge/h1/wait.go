@@ -1,58 +1,80 @@
 package h1
 
 import (
-	"os"
-
-	"golang.org/x/sys/unix"
+	"edge/edge/socket"
 )
 
-// await waits until there is a byte to read, without a buffer: most connections wait, most of the time.
-func (c *conn) await() error {
-	if c.in.len() > 0 {
-		return nil
+// rest waits for requests, and serves those that come in one piece. It ends when there is one that does not, or nothing more is to come.
+// Nothing is held of a buffer meanwhile: most connections rest, most of the time.
+func (c *conn) rest() {
+	c.lie()
+	for c.nc.Socket().Wait(c.step) != nil {
+		c.rests.Store(awake)
+		c.reading.clear()
+		if !sweep.hasLeft(c) {
+			c.over = true
+			return
+		}
 	}
+}
+
+// whileHere serves the requests that are here in full; none of its reads waits, so that none is in vain. It says whether it is not to be called
+// again when more has come.
+func (c *conn) whileHere() bool {
+	if !c.rouse() {
+		c.over = true
+	}
+	for !c.over {
+		if c.in.len() == 0 {
+			err := c.fill()
+			if err == socket.ErrDry {
+				c.lie()
+				return false
+			}
+			if c.over = err != nil; c.over {
+				break
+			}
+			c.o.Waits(false)
+		}
+		if !c.begins() {
+			break
+		}
+		text, err := c.takeHead()
+		if text == nil && err == nil {
+			break
+		}
+		c.over = !c.parse(text, err)
+		if !c.over && !c.bodyHere() {
+			break
+		}
+		c.over = c.over || !c.one()
+	}
+	return true
+}
+
+// bodyHere says whether the handler can be left to itself: there is nothing more to read for it, and no tunnel to become.
+func (c *conn) bodyHere() bool {
+	r := &c.req
+	return !r.chunked && r.length <= int64(c.in.len()) && r.upgrade == nil
+}
+
+// lie begins a rest.
+func (c *conn) lie() {
 	c.in.release()
 	c.o.Waits(true)
-	defer c.o.Waits(false)
 	if c.served {
 		c.reading.set(c.o.Idle)
 	} else {
 		c.reading.set(c.o.Header) // a client that has just come wants something
 	}
-	err := c.wait()
-	if !c.reading.clear() && err == nil {
-		err = os.ErrDeadlineExceeded
-	}
-	return err
+	c.rests.Store(sweep.ticks.Load())
 }
 
-// wait gets the first bytes. Where nothing lies above the socket it sleeps on that, then reads; above TLS it reads one byte, and the rest
-// of the record comes without another system call.
-func (c *conn) wait() error {
-	if c.plain != nil {
-		c.asked = false
-		if err := c.plain.Read(c.ready); err != nil {
-			return err
-		}
-		return c.fill()
-	}
-	n, err := c.nc.Read(c.first[:])
-	if n == 0 {
-		return err
-	}
-	c.in.room()[0] = c.first[0]
-	c.in.w++
-	return nil
+// rouse ends a rest, and says whether there may be something to read.
+func (c *conn) rouse() bool {
+	c.rests.Store(awake)
+	return c.reading.clear() || sweep.hasLeft(c)
 }
 
-// readyNow says to the runtime's poller whether there is something to read. The first call comes before it sleeps, and asks the kernel: what
-// came earlier would wake nobody. The second one comes because something came.
-func (c *conn) readyNow(fd uintptr) bool {
-	if c.asked {
-		return true
-	}
-	c.asked = true
-	c.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
-	n, err := unix.Poll(c.poll[:], 0)
-	return n != 0 || err != nil
-}
+// awake is a connection that does not rest.
+const awake = -1

@@ -17,12 +17,12 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"edge/edge/socket"
 	"edge/edge/wire"
 )
 
@@ -36,6 +36,7 @@ const patience = 20 * time.Second
 
 // settings are what the fronts of a test have in common. The zero value will do.
 type settings struct {
+	tls                bool
 	header, idle, body time.Duration
 	maxHeader          int
 	last               func() bool
@@ -71,9 +72,10 @@ func serveH1(ln net.Listener, h wire.Handler, s settings) func() {
 			}
 			wg.Go(func() {
 				info := s.info()
-				if t, ok := nc.(*tls.Conn); ok {
-					state := t.ConnectionState()
-					info.TLS = &state
+				st, state := newStream(nc, s.tls)
+				if info.TLS = state; s.tls && state == nil {
+					nc.Close()
+					return
 				}
 				never := func() bool { return false }
 				nobody := func(bool) {}
@@ -83,7 +85,7 @@ func serveH1(ln net.Listener, h wire.Handler, s settings) func() {
 				if s.waits != nil {
 					nobody = s.waits
 				}
-				Serve(&stream{Conn: nc}, Options{
+				Serve(st, Options{
 					Handler: h, Info: info, MaxHeader: or(s.maxHeader, 64<<10), Header: or(s.header, patience), Idle: or(s.idle, patience),
 					Last: never, Waits: nobody,
 				})
@@ -95,7 +97,8 @@ func serveH1(ln net.Listener, h wire.Handler, s settings) func() {
 
 func serveNetHTTP(ln net.Listener, h wire.Handler, s settings) func() {
 	info := s.info()
-	if _, plain := ln.(*net.TCPListener); !plain {
+	if s.tls {
+		ln = tls.NewListener(ln, certificate())
 		info.TLS = &tls.ConnectionState{Version: tls.VersionTLS13}
 	}
 	srv := &http.Server{
@@ -123,38 +126,49 @@ func serveNetHTTP(ln net.Listener, h wire.Handler, s settings) func() {
 // stream is a connection as edge/serve has them, in short.
 type stream struct {
 	net.Conn
-	once sync.Once
+	below *socket.Conn
+	reset bool
+	once  sync.Once
 }
 
-func (s *stream) socket() *net.TCPConn {
-	if t, ok := s.Conn.(*tls.Conn); ok {
-		return t.NetConn().(*net.TCPConn)
+// newStream makes a stream of a socket, with TLS above if that is wanted. No state: the handshake failed.
+func newStream(nc net.Conn, overTLS bool) (*stream, *tls.ConnectionState) {
+	below := socket.New(nc)
+	if !overTLS {
+		return &stream{Conn: below, below: below}, nil
 	}
-	return s.Conn.(*net.TCPConn)
+	t := tls.Server(below, certificate())
+	if t.Handshake() != nil {
+		return nil, nil
+	}
+	state := t.ConnectionState()
+	return &stream{Conn: t, below: below}, &state
 }
 
-func (s *stream) Socket() syscall.Conn { return s.socket() }
+func (s *stream) Socket() *socket.Conn { return s.below }
 func (s *stream) CloseWrite() error    { return s.Conn.(interface{ CloseWrite() error }).CloseWrite() }
 
 func (s *stream) TCP() *net.TCPConn {
-	tcp, _ := s.Conn.(*net.TCPConn)
-	return tcp
+	if s.Conn == s.below {
+		return s.below.TCP()
+	}
+	return nil
 }
 
 func (s *stream) Reset() {
-	s.once.Do(func() {
-		s.socket().SetLinger(0)
-		s.socket().Close()
-	})
+	s.below.Reset()
+	s.reset = true
 }
 
 // Close says FIN, reads to the client's, then closes.
 func (s *stream) Close() error {
 	s.once.Do(func() {
-		s.CloseWrite()
-		s.socket().SetReadDeadline(time.Now().Add(2 * time.Second))
-		io.Copy(io.Discard, s.socket())
-		s.socket().Close()
+		if !s.reset {
+			s.CloseWrite()
+			s.below.SetReadDeadline(time.Now().Add(2 * time.Second))
+			io.Copy(io.Discard, s.below)
+		}
+		s.below.Close()
 	})
 	return nil
 }
@@ -167,7 +181,7 @@ type site struct {
 	addr  string
 }
 
-// newSite serves h. With TLS the handshake is done by the listener's connections themselves, when they are first read.
+// newSite serves h.
 func newSite(t *testing.T, front string, overTLS bool, s settings, h wire.HandlerFunc) *site {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -175,9 +189,7 @@ func newSite(t *testing.T, front string, overTLS bool, s settings, h wire.Handle
 		t.Fatal(err)
 	}
 	addr := ln.Addr().String()
-	if overTLS {
-		ln = tls.NewListener(ln, certificate())
-	}
+	s.tls = overTLS
 	wait := fronts[front](ln, h, s)
 	t.Cleanup(func() {
 		ln.Close()

@@ -9,20 +9,19 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"edge/edge/h1"
 	"edge/edge/record"
+	"edge/edge/socket"
 	"edge/edge/wire"
 )
 
-// socket is a client's connection as the engine has need of it.
-type socket struct{ *net.TCPConn }
+// stream is a client's connection as the engine has need of it.
+type stream struct{ *socket.Conn }
 
-func (s socket) TCP() *net.TCPConn    { return s.TCPConn }
-func (s socket) Socket() syscall.Conn { return s.TCPConn }
+func (s stream) Socket() *socket.Conn { return s.Conn }
 
 // engine serves p by our own HTTP/1.1, and gives a connection to it. Each request's record comes at its end.
 func engine(t *testing.T, p *Proxy) (func(request string) (*net.TCPConn, *bufio.Reader), <-chan record.Record) {
@@ -31,7 +30,7 @@ func engine(t *testing.T, p *Proxy) (func(request string) (*net.TCPConn, *bufio.
 	info := &wire.Conn{Remote: netip.MustParseAddrPort("192.0.2.1:5"), Body: patience, Write: patience}
 	l := listen(t, func(c net.Conn) {
 		c.SetDeadline(time.Time{})
-		h1.Serve(socket{c.(*net.TCPConn)}, h1.Options{
+		h1.Serve(stream{socket.New(c)}, h1.Options{
 			Handler: wire.HandlerFunc(func(x *wire.Exchange) {
 				defer func() { records <- *x.Record }()
 				p.Serve(x)

@@ -20,10 +20,10 @@ func (p *Proxy) serveH1(x *wire.Exchange, t *upstream.Target) (unreachable error
 	r := relays.Get().(*relaying)
 	defer r.end()
 	r.begin(p, x, t)
-	if unreachable = r.connect(t); unreachable != nil {
-		return unreachable
-	}
 	head, err := r.ask(t)
+	if no, ok := err.(unreached); ok {
+		return no.error
+	}
 	if err == nil {
 		err = r.answer(head)
 	}
@@ -32,6 +32,9 @@ func (p *Proxy) serveH1(x *wire.Exchange, t *upstream.Target) (unreachable error
 	}
 	return nil
 }
+
+// unreached is why a target could not be asked at all.
+type unreached struct{ error }
 
 // relays holds what relaying has need of, for the next request.
 var relays = sync.Pool{New: func() any { return new(relaying) }}
@@ -81,36 +84,48 @@ func idempotent(method []byte) bool {
 	return false
 }
 
-// connect gets a connection.
-func (r *relaying) connect(t *upstream.Target) error {
-	c, err := t.Conn(r.x)
-	if err == nil {
-		r.use(c)
-	}
-	return err
-}
-
 func (r *relaying) use(c *upstream.Conn) {
 	r.conn = c
 	r.x.OnGone(c.OnGone())
 }
 
-// ask sends the request and reads the answer's head; once more on a new connection, if the target had closed the one that was used again
-// before it got the request, or before it said a word about one that it may get twice.
-func (r *relaying) ask(t *upstream.Target) (h1.Answer, error) {
-	head, err := r.exchange()
-	if err == nil || !r.again(err) {
-		return head, err
-	}
+// drop gives the connection up.
+func (r *relaying) drop() {
 	r.x.OnGone(nil)
 	r.conn.Close()
 	r.conn = nil
+}
+
+// ask sends the request and reads the answer's head; once more on a new connection, if the target had closed the one that was used again
+// before it got the request, or before it said a word about one that it may get twice.
+func (r *relaying) ask(t *upstream.Target) (h1.Answer, error) {
+	head, err := r.askFirst(t)
+	if err == nil || r.conn == nil || !r.again(err) {
+		return head, err
+	}
+	r.drop()
 	c, dialErr := t.NewConn(r.x.Context())
 	if dialErr != nil {
 		return head, fmt.Errorf("after %w: %w", err, dialErr)
 	}
 	r.use(c)
 	return r.exchange()
+}
+
+// askFirst asks on the first connection that is not stale.
+func (r *relaying) askFirst(t *upstream.Target) (h1.Answer, error) {
+	for {
+		c, err := t.Conn(r.x)
+		if err != nil {
+			return h1.Answer{}, unreached{err}
+		}
+		r.use(c)
+		head, err := r.exchange()
+		if !errors.Is(err, h1.ErrStale) {
+			return head, err
+		}
+		r.drop()
+	}
 }
 
 // again says whether a request that failed goes out a second time.

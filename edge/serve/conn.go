@@ -7,18 +7,18 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"edge/edge/socket"
 	"edge/edge/wire"
 )
 
 // Conn is one client's connection: its bytes, above TLS if there is TLS. It is a wire.Stream.
 type Conn struct {
-	net.Conn          // what is read and written
-	under    net.Conn // the socket
+	net.Conn              // what is read and written
+	under    *socket.Conn // what lies below TLS
 	settings *Settings
 	server   *Server
 	info     *wire.Conn
@@ -33,6 +33,7 @@ type Conn struct {
 	told   chan struct{} // gets something when tellAt is set
 
 	gone      atomic.Bool // the client has sent its FIN
+	reset     atomic.Bool // the end is to be a reset
 	closeOnce sync.Once
 }
 
@@ -44,7 +45,8 @@ const (
 )
 
 func newConn(nc net.Conn, settings *Settings, server *Server) *Conn {
-	c := &Conn{Conn: nc, under: nc, settings: settings, server: server, told: make(chan struct{}, 1), none: make(chan struct{}, 1)}
+	under := socket.New(nc)
+	c := &Conn{Conn: under, under: under, settings: settings, server: server, told: make(chan struct{}, 1), none: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.info = &wire.Conn{
 		Listener: settings.Listener, Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()),
@@ -62,10 +64,8 @@ const unsent = 128 << 10
 
 // boundUnsent sets that bound.
 func (c *Conn) boundUnsent() {
-	if t, ok := c.under.(*net.TCPConn); ok {
-		if rc, err := t.SyscallConn(); err == nil {
-			rc.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent) })
-		}
+	if c.under.TCP() != nil {
+		c.under.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent) })
 	}
 }
 
@@ -129,11 +129,13 @@ func (c *Conn) last() bool {
 // be answered, and the client would send them again elsewhere (RFC 9112 section 9.6).
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if err == io.EOF {
-		c.gone.Store(true)
-	}
 	if n > 0 {
 		c.state.CompareAndSwap(idle, busy)
+	} else if err == socket.ErrDry {
+		return 0, err
+	}
+	if err == io.EOF {
+		c.gone.Store(true)
 	}
 	if c.state.Load() == deaf {
 		return 0, io.EOF
@@ -158,10 +160,7 @@ func (c *Conn) CloseWrite() error {
 			return err
 		}
 	}
-	if h, ok := c.under.(interface{ CloseWrite() error }); ok {
-		return h.CloseWrite()
-	}
-	return nil
+	return c.under.CloseWrite()
 }
 
 // TCP gives the socket, if nothing lies above it.
@@ -169,22 +168,16 @@ func (c *Conn) TCP() *net.TCPConn {
 	if c.Conn != c.under {
 		return nil
 	}
-	t, _ := c.under.(*net.TCPConn)
-	return t
+	return c.under.TCP()
 }
 
-// Socket is what lies below everything, to ask the kernel about.
-func (c *Conn) Socket() syscall.Conn {
-	s, _ := c.under.(syscall.Conn)
-	return s
-}
+// Socket is what lies below everything.
+func (c *Conn) Socket() *socket.Conn { return c.under }
 
-// Reset makes the connection end by a reset, where an end by FIN would look as if all had been said.
+// Reset makes the connection end by a reset as soon as it is closed, where an end by FIN would look as if all had been said.
 func (c *Conn) Reset() {
-	if t, ok := c.under.(*net.TCPConn); ok {
-		t.SetLinger(0)
-	}
-	c.abort()
+	c.reset.Store(true)
+	c.under.Reset()
 }
 
 // How long, and for how many bytes, a closed connection is still read from.
@@ -198,7 +191,7 @@ const (
 func (c *Conn) Close() error {
 	c.closeOnce.Do(func() {
 		told := c.state.Swap(deaf) == deaf
-		if err := c.CloseWrite(); err == nil && !told && !c.gone.Load() {
+		if !c.reset.Load() && c.CloseWrite() == nil && !told && !c.gone.Load() {
 			c.under.SetReadDeadline(time.Now().Add(lingerTime))
 			io.CopyN(io.Discard, c.under, lingerBytes)
 		}
@@ -235,7 +228,7 @@ func (c *Conn) Serve(x *wire.Exchange) {
 	c.settings.Handler.Serve(x)
 }
 
-// abort ends everything on the connection now.
+// abort ends everything on the connection now. It returns when no handler is at work for it any more that was run while it was waited for.
 func (c *Conn) abort() {
 	c.state.Store(deaf)
 	c.gone.Store(true) // no linger

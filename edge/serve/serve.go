@@ -156,7 +156,7 @@ func (s *Server) Cut() (cut int64) {
 		if c.busy() {
 			cut++
 		}
-		c.abort()
+		go c.abort()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

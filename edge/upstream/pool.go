@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"edge/edge/h1"
+	"edge/edge/socket"
 )
 
 // Conn is a connection to a target that speaks HTTP/1.1, for one exchange: Done is called after it.
@@ -98,15 +99,15 @@ func closeAll(conns []*Conn) {
 	}
 }
 
-// Conn gives a connection for one exchange. One that has rested for more than a second is asked first whether it is still good. Where
-// there is none the target is dialled, within the context of whom it is for. Whatever the error, the target has not got a byte of the exchange.
+// Conn gives a connection for one exchange: the one that was used last, else a new one, within the context of whom it is for. One that was used
+// may turn out to be stale, at its Send; then the next one may not. Whatever the error, the target has not got a byte of the exchange.
 func (t *Target) Conn(whom interface{ Context() context.Context }) (*Conn, error) {
 	for {
 		c := t.idle.take()
 		if c == nil {
 			return t.NewConn(whom.Context())
 		}
-		if now := time.Now(); now.Before(c.expires) && c.Quiet() { // always asked: what came unasked would be this one's answer
+		if time.Now().Before(c.expires) {
 			c.Reused = true
 			return c, nil
 		}
@@ -116,16 +117,18 @@ func (t *Target) Conn(whom interface{ Context() context.Context }) (*Conn, error
 
 // NewConn is Conn, with a connection that was never used.
 func (t *Target) NewConn(ctx context.Context) (*Conn, error) {
-	nc, err := t.dial(ctx)
+	dialled, err := t.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
+	below := socket.New(dialled)
+	nc := net.Conn(below)
 	if t.Scheme == "https" {
-		if nc, err = t.handshake(ctx, nc); err != nil {
+		if nc, err = t.handshake(ctx, below); err != nil {
 			return nil, err
 		}
 	}
-	return &Conn{ClientConn: h1.NewClientConn(nc, t.limits), target: t}, nil
+	return &Conn{ClientConn: h1.NewClientConn(nc, below, t.limits), target: t}, nil
 }
 
 // handshake lays TLS over nc, which it closes if that fails.

@@ -1,0 +1,126 @@
+// Package socket is a TCP or unix connection that can be waited for without a read that finds nothing.
+//
+// The runtime's poller is told of each change once. An ordinary Read forgets what the poller was told, then asks the kernel in vain, then
+// sleeps: one system call a request that says only EAGAIN. Wait forgets once, at its beginning; whatever comes while a request is being
+// answered is remembered, so that sleeping is safe as soon as a read has emptied the socket. No other package knows of this.
+package socket
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrDry is a Read in Wait that has nothing to give before Wait says so. It is temporary, in the words of net.Error: crypto/tls goes on after
+// such an error, and after no other one.
+var ErrDry net.Error = dry{}
+
+type dry struct{}
+
+func (dry) Error() string   { return "socket: nothing has come yet" }
+func (dry) Timeout() bool   { return true }
+func (dry) Temporary() bool { return true }
+
+// Conn is a connection. One goroutine at a time may be in Wait or Read; it alone may Close.
+type Conn struct {
+	net.Conn // a *net.TCPConn or a *net.UnixConn
+	raw      syscall.RawConn
+	turn     func(fd uintptr) bool // c.inTurn, made once
+	step     func() (over bool)
+	fd       int
+	inside   bool // of step
+	dry      bool // of bytes, until the poller says more
+}
+
+// New makes a Conn of nc. Where that is not the kernel's, as in tests, the Reads in Wait do wait.
+func New(nc net.Conn) *Conn {
+	c := &Conn{Conn: nc}
+	if s, ok := nc.(syscall.Conn); ok {
+		c.raw, _ = s.SyscallConn()
+	}
+	c.turn = c.inTurn
+	return c
+}
+
+// Wait calls step now, and whenever something comes, be it the end, until step says that it is over. The error is that of a read deadline,
+// or of a connection that is closed. In step Read does not wait, and whoever closes the connection waits for step to return: step must not close it.
+//
+// What comes together with the end of the connection may hide that: who finds the socket dry is not told then.
+func (c *Conn) Wait(step func() (over bool)) error {
+	if c.raw == nil {
+		for !step() {
+		}
+		return nil
+	}
+	c.step = step
+	defer c.leave()
+	return c.raw.Read(c.turn)
+}
+
+func (c *Conn) inTurn(fd uintptr) bool {
+	c.fd, c.inside, c.dry = int(fd), true, false
+	over := c.step()
+	c.inside = false
+	return over
+}
+
+func (c *Conn) leave() { c.step, c.inside = nil, false }
+
+// Read reads. In Wait it says ErrDry where it would have to wait, and heeds no deadline.
+func (c *Conn) Read(p []byte) (int, error) {
+	if !c.inside {
+		return c.Conn.Read(p)
+	}
+	if c.dry {
+		return 0, ErrDry
+	}
+	n, err := unix.Read(c.fd, p)
+	for err == unix.EINTR {
+		n, err = unix.Read(c.fd, p)
+	}
+	switch {
+	case err == unix.EAGAIN:
+		c.dry = true
+		return 0, ErrDry
+	case err != nil:
+		return 0, &net.OpError{Op: "read", Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("read", err)}
+	case n == 0 && len(p) > 0:
+		return 0, io.EOF
+	}
+	c.dry = n < len(p)
+	return n, nil
+}
+
+// Control gives the descriptor to f, for a question to the kernel; any goroutine may ask.
+func (c *Conn) Control(f func(fd uintptr)) error {
+	if c.raw == nil {
+		return errors.ErrUnsupported
+	}
+	return c.raw.Control(f)
+}
+
+// TCP gives the TCP connection; nil where it is none.
+func (c *Conn) TCP() *net.TCPConn {
+	t, _ := c.Conn.(*net.TCPConn)
+	return t
+}
+
+// CloseWrite says FIN.
+func (c *Conn) CloseWrite() error {
+	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return h.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// Reset makes the connection end by a reset when it is closed, where an end by FIN would look as if all had been said. A unix socket ends as
+// ever.
+func (c *Conn) Reset() {
+	if t := c.TCP(); t != nil {
+		t.SetLinger(0)
+	}
+}
