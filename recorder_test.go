@@ -147,6 +147,7 @@ type hearing struct {
 	*heard
 }
 
+// fault notes a fault: what kind it is, a colon, and its own words.
 func (h *hearing) fault(format string, args ...any) {
 	h.faults = append(h.faults, fmt.Sprintf(format, args...))
 }
@@ -160,11 +161,11 @@ func (h *hearing) line() (string, error) {
 	}
 	text, ok := strings.CutSuffix(string(b), "\r\n")
 	if !ok {
-		h.fault("a bare LF ends %q", b)
+		h.fault("bare LF: %.80q", b)
 		text = strings.TrimSuffix(text, "\n")
 	}
 	if i := strings.IndexFunc(text, control); i >= 0 {
-		h.fault("byte %#x in %.80q", text[i], text)
+		h.fault("control byte: %#x in %.80q", text[i], text)
 	}
 	return text, nil
 }
@@ -189,12 +190,12 @@ func (h *hearing) request() error {
 func (h *hearing) requestLine(line string) {
 	words := strings.Split(line, " ")
 	if len(words) != 3 || !isToken(words[0]) || words[2] != "HTTP/1.1" {
-		h.fault("request line %.80q", line)
+		h.fault("request line: %.80q", line)
 		words = append(words, "", "", "")
 	}
 	h.method, h.target = words[0], words[1]
 	if !strings.HasPrefix(h.target, "/") && (h.method != http.MethodOptions || h.target != "*") || strings.ContainsAny(h.target, "\t#\\") {
-		h.fault("target %.80q", h.target)
+		h.fault("target: %.80q", h.target)
 	}
 }
 
@@ -216,7 +217,7 @@ func (h *hearing) section() (fields []field, err error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok || !isToken(name) { // white space before the colon, or a folded line
-			h.fault("field line %.80q", line)
+			h.fault("field line: %.80q", line)
 		}
 		fields = append(fields, field{strings.ToLower(name), strings.Trim(value, " \t")})
 	}
@@ -243,7 +244,7 @@ var singles = []string{
 func (h *hearing) checkFields() {
 	for _, name := range singles {
 		if n := len(h.values(name)); n > 1 {
-			h.fault("%d times %s", n, name)
+			h.fault("more than one: %d of %s", n, name)
 		}
 	}
 	if hosts := h.values("host"); len(hosts) == 0 {
@@ -257,9 +258,9 @@ func (h *hearing) checkFields() {
 		case (f.name == "connection" || f.name == "upgrade") && upgrades:
 		case f.name == "te" && f.value == "trailers":
 		case hopByHop(f.name):
-			h.fault("a field of one hop: %s: %.80q", f.name, f.value)
+			h.fault("field of one hop: %s: %.80q", f.name, f.value)
 		case alike(f.name):
-			h.fault("%s looks like another", f.name)
+			h.fault("look-alike: %s", f.name)
 		}
 	}
 }
@@ -285,17 +286,17 @@ func (h *hearing) framing() func() error {
 	lengths, codings := h.values("content-length"), h.values("transfer-encoding")
 	switch {
 	case len(lengths) > 0 && len(codings) > 0:
-		h.fault("Content-Length and Transfer-Encoding")
+		h.fault("two lengths: Content-Length and Transfer-Encoding")
 	case len(codings) == 1 && codings[0] == "chunked":
 		return h.chunks
 	case len(codings) > 0:
-		h.fault("Transfer-Encoding %q", codings)
+		h.fault("Transfer-Encoding: %q", codings)
 	case len(lengths) > 0:
 		n, err := strconv.ParseUint(lengths[0], 10, 31)
 		if len(lengths) == 1 && err == nil && strconv.FormatUint(n, 10) == lengths[0] {
 			return func() error { return h.data(int(n)) }
 		}
-		h.fault("Content-Length %q", lengths)
+		h.fault("Content-Length: %q", lengths)
 	default:
 		return func() error { return nil }
 	}
@@ -318,7 +319,7 @@ func (h *hearing) chunks() error {
 		}
 		n, err := strconv.ParseUint(line, 16, 31)
 		if err != nil || strings.Trim(line, "0123456789abcdefABCDEF") != "" || len(line) > 8 {
-			h.fault("chunk size %.80q", line)
+			h.fault("chunk size: %.80q", line)
 			return errUnclear
 		}
 		if n == 0 {
@@ -343,11 +344,11 @@ func (h *hearing) trailers() error {
 	before := len(h.raw)
 	fields, err := h.section()
 	if n := len(h.raw) - before; n > 8<<10 {
-		h.fault("%d bytes of trailers", n)
+		h.fault("trailers: %d bytes", n)
 	}
 	for _, f := range fields {
 		if hopByHop(f.name) || slices.Contains(singles, f.name) || alike(f.name) {
-			h.fault("in the trailers: %s", f.name)
+			h.fault("trailers: %s", f.name)
 		}
 	}
 	return err
