@@ -66,7 +66,10 @@ func (c *chunks) next(in []byte) (taken int, data []byte, trailers []byte, err e
 // skip follows the coding over bytes that are here, without taking them, and says where it ends if it does.
 func (c chunks) skip(in []byte) (n int, done bool) {
 	for !c.done {
-		taken, _, _, err := c.next(in[n:])
+		taken, _, trailers, err := c.next(in[n:])
+		if err == nil && c.done {
+			_, err = parseTrailers(trailers)
+		}
 		if err != nil || taken == 0 {
 			return 0, false
 		}

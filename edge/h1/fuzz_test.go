@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httputil"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,7 +90,37 @@ func FuzzHead(f *testing.F) {
 			t.Fatalf("%q: %q %q, %v", sent, a, h, err)
 		}
 		compare(t, &first, sent)
+		relayed(t, &first)
 	})
+}
+
+// relayed looks at a request as the client's side sends it on: the same, but for what ends with the client's connection.
+func relayed(t *testing.T, r *request) {
+	sent := &Request{Method: r.method, Path: r.path, Query: r.query, Host: r.authority, HasQuery: r.hasQuery, Fields: r.fields, Length: r.length, Upgrade: r.upgrade}
+	if r.chunked {
+		sent.Length = wire.Unknown
+	}
+	if len(sent.Host) == 0 { // HTTP/1.0 without one: the target's name stands there
+		sent.Host = []byte("target.test")
+	}
+	if !sent.sendable() {
+		t.Fatalf("what was taken cannot be sent: %+v", sent)
+	}
+	raw := appendRequest(nil, sent)
+	text, rest, ok := headOf(raw)
+	var again request
+	if !ok || len(rest) > 0 || again.parse(text) != nil {
+		t.Fatalf("what is sent on is no request: %q", raw)
+	}
+	same := *r // as it must come
+	same.minor, same.close, same.authority, same.host = 1, false, again.authority, again.host
+	if len(r.authority) > 0 {
+		same.authority, same.host = r.authority, r.host
+	}
+	if said(&same) != said(&again) {
+		t.Fatalf("what came and what is sent on differ:\n%s\n%s", said(&same), said(&again))
+	}
+	compare(t, &same, raw)
 }
 
 // compare reads with net/http what is sent on.
@@ -110,45 +140,59 @@ func compare(t *testing.T, r *request, sent []byte) {
 	if std.Method != string(r.method) || std.RequestURI != target || std.Host != string(r.authority) || std.ContentLength != length {
 		t.Fatalf("net/http reads %s %s %s %d out of %q", std.Method, std.RequestURI, std.Host, std.ContentLength, sent)
 	}
-	n := 0
-	for name, values := range std.Header {
-		if lower := strings.ToLower(name); !wire.Framing(lower) {
-			n += len(values)
-			if v, _ := r.fields.Get(lower); string(v) != values[0] {
-				t.Fatalf("net/http reads %s: %q out of %q", name, values[0], sent)
-			}
-		}
+	if std.Close == r.keeps() || std.Header.Get("Upgrade") != string(r.upgrade) {
+		t.Fatalf("net/http: close %v, upgrade %q out of %q", std.Close, std.Header.Get("Upgrade"), sent)
 	}
-	if n != len(r.fields) {
-		t.Fatalf("net/http reads %d fields in place of %d out of %q", n, len(r.fields), sent)
+	if theirs, ours := sorted(fieldsOf(std.Header)), sorted(r.fields); theirs != ours {
+		t.Fatalf("net/http reads %s in place of %s out of %q", theirs, ours, sent)
 	}
 }
 
+// fieldsOf gives a net/http header as ours are: names in lower case, none of framing. net/http keeps only the order of those of one name.
+func fieldsOf(h http.Header) (f wire.Fields) {
+	for name, values := range h {
+		if lower := strings.ToLower(name); !wire.Framing(lower) {
+			for _, v := range values {
+				f = f.Add(lower, v)
+			}
+		}
+	}
+	return f
+}
+
+// sorted gives fields by name, to compare.
+func sorted(f wire.Fields) string {
+	f = slices.Clone(f)
+	slices.SortStableFunc(f, func(a, b wire.Field) int { return bytes.Compare(a.Name, b.Name) })
+	return fmt.Sprintf("%q", f)
+}
+
 // dechunked reads a chunked body in steps of a size.
-func dechunked(in []byte, step int) (data []byte, rest int, ok bool) {
+func dechunked(in []byte, step int) (data []byte, trailers wire.Fields, rest int, ok bool) {
 	var c chunks
 	have, used := 0, 0
 	for !c.done {
-		taken, part, trailers, err := c.next(in[used:have])
+		taken, part, section, err := c.next(in[used:have])
 		if err == nil && c.done {
-			_, err = parseTrailers(trailers)
+			trailers, err = parseTrailers(bytes.Clone(section))
 		}
 		if err != nil {
-			return nil, 0, false
+			return nil, nil, 0, false
 		}
 		if taken == 0 {
 			if have == len(in) {
-				return nil, 0, false
+				return nil, nil, 0, false
 			}
 			have = min(have+step, len(in))
 			continue
 		}
 		data, used = append(data, part...), used+taken
 	}
-	return data, used, true
+	return data, trailers, used, true
 }
 
-// What is accepted as chunks is, to net/http, the same bytes; however the bytes come it is the same to us; and the look ahead agrees.
+// What is accepted as chunks is the same bytes and trailers to net/http, and to both once more as we send it on; however the bytes come it
+// is the same to us; and the look ahead agrees.
 func FuzzChunks(f *testing.F) {
 	for _, s := range samples(f) {
 		if _, body, ok := headOf([]byte(s.Raw)); ok && len(body) > 0 && len(body) < 4000 {
@@ -156,20 +200,47 @@ func FuzzChunks(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		data, used, ok := dechunked(in, 1)
-		whole, usedWhole, okWhole := dechunked(in, len(in)+1)
+		data, trailers, used, ok := dechunked(bytes.Clone(in), 1)
+		whole, _, usedWhole, okWhole := dechunked(bytes.Clone(in), len(in)+1)
 		if ok != okWhole || used != usedWhole || !bytes.Equal(data, whole) {
 			t.Fatalf("byte by byte: %q %d %v; whole: %q %d %v", data, used, ok, whole, usedWhole, okWhole)
 		}
-		if n, done := (chunks{}).skip(in); ok && (!done || n != used) {
+		if n, done := (chunks{}).skip(bytes.Clone(in)); done != ok || ok && n != used {
 			t.Fatalf("skip says %d %v in place of %d %v", n, done, used, ok)
 		}
 		if !ok {
 			return
 		}
-		std, err := io.ReadAll(httputil.NewChunkedReader(bytes.NewReader(in[:used])))
-		if err != nil || !bytes.Equal(std, data) {
-			t.Fatalf("net/http reads %q, %v out of %q in place of %q", std, err, in, data)
+		compareChunks(t, in[:used], data, trailers)
+		sent := appendFields(append(rechunked(data), "0\r\n"...), trailers)
+		sent = append(sent, "\r\n"...)
+		again, trailersAgain, usedAgain, ok := dechunked(bytes.Clone(sent), len(sent))
+		if !ok || usedAgain != len(sent) || !bytes.Equal(again, data) || sorted(trailersAgain) != sorted(trailers) {
+			t.Fatalf("%q and %q, sent on as %q, become %q, %q, %v", data, trailers, sent, again, trailersAgain, ok)
 		}
+		compareChunks(t, sent, data, trailers)
 	})
+}
+
+// rechunked is data as SendBody sends it.
+func rechunked(data []byte) (out []byte) {
+	buf := make([]byte, beforeChunk+len(data)+afterChunk)
+	if n := copy(buf[beforeChunk:], data); n > 0 {
+		out = chunk(buf, n)
+	}
+	return out
+}
+
+// compareChunks has net/http read a body.
+func compareChunks(t *testing.T, in, data []byte, trailers wire.Fields) {
+	head := "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+	behind := bufio.NewReader(strings.NewReader(head + string(in)))
+	r, err := http.ReadRequest(behind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	std, err := io.ReadAll(r.Body)
+	if err != nil || !bytes.Equal(std, data) || behind.Buffered() > 0 || sorted(fieldsOf(r.Trailer)) != sorted(trailers) {
+		t.Fatalf("net/http reads %q, %q, %v, and leaves %d, out of %q in place of %q, %q", std, r.Trailer, err, behind.Buffered(), in, data, trailers)
+	}
 }

@@ -1,7 +1,13 @@
 package wire
 
 import (
+	"bufio"
+	"encoding/json"
 	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
 	"strings"
 	"testing"
 )
@@ -64,6 +70,11 @@ func FuzzCheck(f *testing.F) {
 	for _, s := range []string{"/", "/a/..%3bx/b", "/a%2f..%2fb?x", "/%2e%2E/", "/.well-known?%00", "/...", "/%5c", `/\`, "*", "/a%", "//x#"} {
 		f.Add(s)
 	}
+	for _, r := range requests(f) {
+		if words := strings.Split(r, " "); len(words) > 2 {
+			f.Add(words[1])
+		}
+	}
 	f.Fuzz(func(t *testing.T, target string) {
 		path, query, _ := strings.Cut(target, "?")
 		if Check(path, query) != nil {
@@ -84,7 +95,31 @@ func FuzzCheck(f *testing.F) {
 				t.Errorf("%q holds a dot segment once decoded", path)
 			}
 		}
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET " + target + " HTTP/1.1\r\nHost: a.test\r\n\r\n")))
+		if err != nil || r.RequestURI != target || r.URL.Path != decoded || r.URL.RawQuery != query || r.Host != "a.test" {
+			t.Errorf("net/http reads %+v, %v out of %q", r, err, target)
+		}
 	})
+}
+
+// requests gives those of the engine's table that are short, which seed the fuzz targets.
+func requests(f *testing.F) (all []string) {
+	f.Helper()
+	file, err := os.Open("../h1/testdata/requests.jsonl")
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer file.Close()
+	for d := json.NewDecoder(file); d.More(); {
+		var r struct{ Raw string }
+		if err := d.Decode(&r); err != nil {
+			f.Fatal(err)
+		}
+		if len(r.Raw) < 4000 {
+			all = append(all, r.Raw)
+		}
+	}
+	return all
 }
 
 func TestCanonicalHost(t *testing.T) {
@@ -127,6 +162,12 @@ func FuzzCanonicalHost(f *testing.F) {
 	for _, s := range []string{"A.Test.:8443", "[::1]:443", "bücher.test", "a.test..", "u@a", "ａ。test:1", "xn--a", "[0:0::1]"} {
 		f.Add(s)
 	}
+	for _, r := range requests(f) {
+		if _, rest, ok := strings.Cut(r, "\r\nHost:"); ok {
+			authority, _, _ := strings.Cut(rest, "\r\n")
+			f.Add(strings.TrimSpace(authority))
+		}
+	}
 	f.Fuzz(func(t *testing.T, authority string) {
 		lower, host, err := CanonicalHost(authority)
 		if plain, ok := PlainHost([]byte(authority)); ok && (lower != authority || host != string(plain)) {
@@ -140,6 +181,21 @@ func FuzzCanonicalHost(f *testing.F) {
 		}
 		if strings.Trim(host, "abcdefghijklmnopqrstuvwxyz0123456789-._:") != "" || strings.HasSuffix(host, ".") || host == "" {
 			t.Errorf("%q: the host is %q", authority, host)
+		}
+		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET / HTTP/1.1\r\nHost: " + lower + "\r\n\r\n")))
+		if err != nil || r.Host != lower {
+			t.Fatalf("net/http reads %+v, %v out of %q", r, err, lower)
+		}
+		u, err := url.Parse("http://" + lower + "/")
+		if err != nil {
+			t.Fatalf("%q is no authority to net/url: %v", lower, err)
+		}
+		theirs := strings.TrimSuffix(u.Hostname(), ".")
+		if ip, err := netip.ParseAddr(theirs); err == nil && ip.Is6() {
+			theirs = ip.String()
+		}
+		if theirs != host {
+			t.Errorf("net/url reads the host %q out of %q, in place of %q", theirs, lower, host)
 		}
 		if strings.Contains(host, ":") { // an IPv6 address
 			return
