@@ -167,7 +167,7 @@ func TestVerdict(t *testing.T) {
 	for _, c := range []struct {
 		ratio, bound float64
 		want         string
-	}{{0.9, 0.9, "≤ 0.90: held"}, {1.05, 0.9, "≤ 0.90: **missed by 0.15**"}, {3, 0, "none"}} {
+	}{{0.9, 0.9, "≤ 0.90: held"}, {1.05, 0.9, "≤ 0.90: **missed by 0.15**"}, {3, 0, "–"}} {
 		if got := verdict(c.ratio, c.bound); got != c.want {
 			t.Errorf("verdict(%v, %v) = %q, want %q", c.ratio, c.bound, got, c.want)
 		}
@@ -179,7 +179,7 @@ func TestCellCost(t *testing.T) {
 	before := usage{at: start, own: time.Second, user: time.Second, origin: time.Second, busy: 10 * time.Second}
 	after := usage{at: start.Add(2 * time.Second), own: 3 * time.Second, user: 1500 * time.Millisecond, system: 1500 * time.Millisecond,
 		origin: 1100 * time.Millisecond, busy: 14 * time.Second}
-	got := load{requests: 1000, cpu: 900 * time.Millisecond}
+	got := load{requests: 1000, duration: 2 * time.Second, cpu: 900 * time.Millisecond}
 	near := func(what string, got, want float64) {
 		t.Helper()
 		if math.Abs(got-want) > 1e-9 {

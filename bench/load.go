@@ -18,6 +18,7 @@ import (
 // A load is what a load generator reports. It holds no failed request: those are an error.
 type load struct {
 	requests int
+	duration time.Duration // as asked for
 	p50, p99 time.Duration
 	cpu      time.Duration // the generator's own
 }
@@ -33,7 +34,7 @@ func (l *lab) load(ctx context.Context, w work, p *process, duration time.Durati
 		return load{}, err
 	}
 	got, err := parseWrk(out, w.size)
-	got.cpu = cpu
+	got.duration, got.cpu = duration, cpu
 	return got, err
 }
 
@@ -54,7 +55,7 @@ func (l *lab) h2load(ctx context.Context, w work, p *process, duration time.Dura
 	if err != nil {
 		return load{}, err
 	}
-	got.cpu = cpu
+	got.duration, got.cpu = duration, cpu
 	got.p50, got.p99 = percentiles(string(times))
 	return got, nil
 }

@@ -34,8 +34,10 @@ func main() {
 	if errors.Is(err, flag.ErrHelp) {
 		return
 	}
-	runtime.LockOSThread()                            // or Pdeathsig (process.go) could strike when a thread ends, not only when we do
-	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin") // where Debian has servers, and users have no PATH to
+	// Or Pdeathsig (process.go) could strike when a thread ends, not only when we do.
+	runtime.LockOSThread()
+	// Where Debian has servers, and users have no PATH to.
+	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin")
 	// From here on an interrupt is a return, so that everything started is ended.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -104,6 +106,8 @@ func run(ctx context.Context, opts options) error {
 
 // measure lets everybody have a turn at each work, in each round in another order. A cell that fails is left out and told.
 func (l *lab) measure(ctx context.Context, opts options, contestants []server) (*results, error) {
+	turns := opts.rounds * len(opts.works) * len(contestants)
+	fmt.Fprintf(os.Stderr, "%d turns, about %v\n", turns, (time.Duration(turns) * (opts.duration + warmUp + startUp)).Round(time.Second))
 	res := newResults(opts, contestants)
 	for round := range opts.rounds {
 		for _, w := range opts.works {
@@ -127,8 +131,10 @@ func (l *lab) measure(ctx context.Context, opts options, contestants []server) (
 	return res, nil
 }
 
-// warmUp is how long a server just started is loaded before it counts.
-const warmUp = time.Second
+const (
+	warmUp  = time.Second            // how long a server just started is loaded before it counts
+	startUp = 300 * time.Millisecond // what starting and ending it takes, about
+)
 
 // cell starts one server, loads it and ends it. Each cell has a process of its own: where its memory happens to lie, what an earlier work
 // left in its heap and what idle neighbours do would otherwise stay the same for the whole run, and be taken for the server's own.

@@ -26,7 +26,9 @@ func newCell(w work, got load, before, after usage) (*cell, error) {
 	if own <= 0 || wall <= 0 {
 		return nil, errors.New("no CPU time was counted")
 	}
-	c := &cell{cost: own.Seconds() * 1e6 / float64(got.requests), rate: float64(got.requests) / wall.Seconds(), p50: got.p50, p99: got.p99, memory: after.memory}
+	c := &cell{p50: got.p50, p99: got.p99, memory: after.memory}
+	c.cost = own.Seconds() * 1e6 / float64(got.requests)
+	c.rate = float64(got.requests) / got.duration.Seconds()
 	if w.perGB {
 		c.cost = own.Seconds() * 1e3 / (float64(got.requests) * float64(w.size) / 1e9)
 	}
@@ -120,7 +122,7 @@ func ratios(ours, theirs []*cell) []float64 {
 func verdict(ratio, bound float64) string {
 	switch {
 	case bound == 0:
-		return "none"
+		return "–"
 	case ratio <= bound:
 		return fmt.Sprintf("≤ %.2f: held", bound)
 	}
