@@ -52,18 +52,16 @@ type site struct {
 	Log             bool
 }
 
-// newLab makes the folder, the certificate and the bodies, builds edge unless there is one, and starts the origin.
-func newLab(ctx context.Context, program string) (_ *lab, err error) {
-	for _, tool := range []string{"wrk", "h2load", "openssl", "nginx"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			return nil, fmt.Errorf("%w; Debian's packages are wrk, nghttp2-client, openssl, nginx", err)
-		}
+// newLab makes the folder with all that is in it and starts the origin. An edge of "" is built from the tree.
+func newLab(ctx context.Context, edge string) (_ *lab, err error) {
+	if err := lookForTools(); err != nil {
+		return nil, err
 	}
-	mod, err := goOutput(ctx, "env", "GOMOD")
+	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
 	if err != nil {
 		return nil, fmt.Errorf("finding the module: %w", err)
 	}
-	l := &lab{root: filepath.Dir(mod), programs: map[string]string{"origin": "nginx", "edge": program}, ports: map[string]site{}, given: program != ""}
+	l := &lab{root: filepath.Dir(string(mod)), programs: map[string]string{"origin": "nginx"}, ports: map[string]site{}, given: edge != ""}
 	if l.dir, err = os.MkdirTemp("", "edge-bench-"); err != nil {
 		return nil, err
 	}
@@ -75,13 +73,21 @@ func newLab(ctx context.Context, program string) (_ *lab, err error) {
 	if err := l.furnish(); err != nil {
 		return nil, err
 	}
-	if !l.given {
-		if err := l.buildEdge(ctx); err != nil {
-			return nil, err
-		}
+	if l.programs["edge"], err = l.build(ctx, edge); err != nil {
+		return nil, err
 	}
 	l.origin, err = l.start(ctx, origin, false)
 	return l, err
+}
+
+// lookForTools finds out whether there is what no run can do without.
+func lookForTools() error {
+	for _, tool := range []string{"wrk", "h2load", "openssl", "nginx"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%w; Debian's packages are wrk, nghttp2-client, openssl, nginx", err)
+		}
+	}
+	return nil
 }
 
 func (l *lab) close() {
@@ -93,11 +99,15 @@ func (l *lab) close() {
 	}
 }
 
-func (l *lab) buildEdge(ctx context.Context) error {
-	l.programs["edge"] = filepath.Join(l.dir, "edge-program")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", l.programs["edge"], ".")
+// build gives edge's path, built unless there is one. The servers run in other folders, so it is absolute.
+func (l *lab) build(ctx context.Context, edge string) (string, error) {
+	if edge != "" {
+		return filepath.Abs(edge)
+	}
+	path := filepath.Join(l.dir, "edge-program")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, ".")
 	cmd.Dir, cmd.Stderr = l.root, os.Stderr
-	return cmd.Run()
+	return path, cmd.Run()
 }
 
 // furnish writes what the servers serve and show, and chooses everybody's ports.
@@ -127,32 +137,20 @@ func (l *lab) furnish() error {
 // offer is the path of what the clients offer in TLS.
 func (l *lab) offer() string { return filepath.Join(l.dir, "openssl.cnf") }
 
-// choosePorts finds free ports, all of them before any is given back, so that no two are the same.
+// choosePorts gives everybody two free ports. All are held until the last is found, so that no two are the same.
 func (l *lab) choosePorts() error {
-	var taken []net.Listener
-	defer func() {
-		for _, ln := range taken {
-			ln.Close()
-		}
-	}()
-	free := func() (int, error) {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return 0, err
-		}
-		taken = append(taken, ln)
-		return ln.Addr().(*net.TCPAddr).Port, nil
-	}
 	for _, s := range slices.Concat([]server{origin, edge}, peers) {
-		own, err := l.site, error(nil)
-		if own.TLS, err = free(); err != nil {
-			return err
-		}
-		if own.Plain, err = free(); err != nil {
-			return err
-		}
+		own := l.site
 		own.Dir = filepath.Join(l.dir, s.name)
-		own.Origin = l.ports["origin"].Plain
+		own.Origin = l.ports[origin.name].Plain
+		for _, port := range []*int{&own.TLS, &own.Plain} {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			defer ln.Close()
+			*port = ln.Addr().(*net.TCPAddr).Port
+		}
 		l.ports[s.name] = own
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -167,10 +166,4 @@ func (l *lab) cell(ctx context.Context, w work, s server, duration time.Duration
 		return nil, err
 	}
 	return newCell(w, got, before, after)
-}
-
-// goOutput is what a go command prints in the module's folder.
-func goOutput(ctx context.Context, args ...string) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", args...).Output()
-	return strings.TrimSpace(string(out)), err
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -148,6 +149,5 @@ func (l *lab) commit(ctx context.Context) string {
 	if err != nil {
 		return "of an unknown commit"
 	}
-	version, _ := goOutput(ctx, "env", "GOVERSION")
-	return strings.TrimSpace(string(out)) + ", " + version
+	return strings.TrimSpace(string(out)) + ", " + runtime.Version()
 }
