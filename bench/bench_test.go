@@ -174,6 +174,12 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
+func TestWarning(t *testing.T) {
+	if warning(0.05) != "" || warning(0.5) == "" {
+		t.Errorf("quiet: %q, loud: %q", warning(0.05), warning(0.5))
+	}
+}
+
 func TestCellCost(t *testing.T) {
 	start := time.Now()
 	before := usage{at: start, own: time.Second, user: time.Second, origin: time.Second, busy: 10 * time.Second}

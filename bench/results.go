@@ -182,8 +182,16 @@ func (r *results) writeFacts(b *strings.Builder, facts []fact, opts options) {
 		}
 	}
 	if s, ok := spreadOf(all); ok {
-		fmt.Fprintf(b, "- noise: others on the machine kept %.2f CPUs busy in the median cell, %.2f in the worst\n", s.median, s.high)
+		fmt.Fprintf(b, "- noise: others on the machine kept %.2f CPUs busy in the median cell, %.2f in the worst%s\n", s.median, s.high, warning(s.median))
 	}
+}
+
+// warning says when the machine was not quiet enough to compare on.
+func warning(strangers float64) string {
+	if strangers > 0.1 {
+		return ". **Too much: the ratios mean little, run it again on a quiet machine**"
+	}
+	return ""
 }
 
 const (
