@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"text/template"
 	"time"
 )
@@ -224,6 +225,33 @@ func TestBetween(t *testing.T) {
 	if _, err := between(text, "new\n"); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestCheckLog(t *testing.T) {
+	dir := t.TempDir()
+	p := &process{site: site{Dir: dir}}
+	if err := p.checkLog(false, 2); err != nil {
+		t.Error(err)
+	}
+	path := filepath.Join(dir, "access.log")
+	if err := os.WriteFile(path, []byte("{}\n{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.checkLog(false, 2); err == nil {
+		t.Error("a log that is off has a line, and that is no error")
+	}
+	if err := p.checkLog(true, 1); err != nil {
+		t.Error(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		if err := p.checkLog(true, 2); err == nil {
+			t.Error("a line is missing, and that is no error")
+		}
+		time.AfterFunc(time.Second, func() { os.WriteFile(path, []byte("{}\n{}\n"), 0o600) })
+		if err := p.checkLog(true, 2); err != nil {
+			t.Errorf("the line came late: %v", err)
+		}
+	})
 }
 
 // Every configuration fills in, and only with log says something of a log.
