@@ -4,14 +4,20 @@
 # make test   what check does, having installed what the tests need
 # make conformance   asks edge, nginx, haproxy and net/http about every request of the table, has slow clients besiege edge, and
 #                    writes the figures of docs/CONFORMANCE.md
+# make bench  measures edge beside nginx, HAProxy and Caddy, for 14 minutes; BENCH="-write" keeps the table. No part of CI
 
 # Packages that the tests need, and the programs in them that show whether they are there.
 packages = chromium curl gcc libc6-dev nginx haproxy slowhttptest
 programs = chromium curl gcc nginx haproxy slowhttptest
 
-FUZZTIME = 30s
+# The same for the benchmark. Caddy is no package of Debian's: bench builds it from its source.
+bench_packages = nginx haproxy wrk nghttp2-client openssl
+bench_programs = nginx haproxy wrk h2load openssl
 
-.PHONY: run build test check fuzz conformance tools
+FUZZTIME = 30s
+BENCH =
+
+.PHONY: run build test check fuzz conformance tools bench bench-tools
 
 run: build
 	exec bin/edge -c conf/edge.toml
@@ -51,13 +57,25 @@ fuzz:
 conformance: tools
 	CONFORMANCE=docs/CONFORMANCE.md go test -count=1 -timeout 10m -run '^(TestConformance|TestPeers|TestSlowClients)$$' .
 
-# Installs what is missing where it can: as root on Debian. Elsewhere it says what to install, and the tests that need it are left out,
-# each with a word; where CI is set they fail.
+bench: bench-tools
+	go build -o bin/bench ./bench
+	exec bin/bench $(BENCH)
+
+# $(call install,PROGRAMS,PACKAGES,WORD) installs what is missing where it can: as root on Debian. Elsewhere it says what to install, and
+# what follows from doing without.
+define install
+@missing=; for p in $(1); do PATH=$$PATH:/usr/sbin command -v $$p >/dev/null || missing=yes; done; \
+if [ -z "$$missing" ]; then exit 0; fi; \
+if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(2) >/dev/null; \
+else \
+	echo "Install these packages: $(2). $(3)"; \
+fi
+endef
+
+# Tests that need what is missing are left out, each with a word; where CI is set they fail.
 tools:
-	@missing=; PATH=$$PATH:/usr/sbin; for p in $(programs); do command -v $$p >/dev/null || missing=yes; done; \
-	if [ -z "$$missing" ]; then exit 0; fi; \
-	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(packages) >/dev/null; \
-	else \
-		echo "Install these packages for all tests to run: $(packages). Without them the browser tests and those with curl, nginx and haproxy are left out."; \
-	fi
+	$(call install,$(programs),$(packages),Without them the browser tests and those with curl, nginx and haproxy are left out.)
+
+bench-tools:
+	$(call install,$(bench_programs),$(bench_packages),A peer that is missing is left out; nginx must be there as it is the origin too.)

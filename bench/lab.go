@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"embed"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+//go:embed nginx.conf haproxy.cfg Caddyfile edge.toml origin.conf openssl.cnf
+var configs embed.FS
+
+// wantedTLS is what every contestant must negotiate with the load generators' offer (openssl.cnf).
+const wantedTLS = "TLSv1.3, TLS_AES_128_GCM_SHA256, X25519"
+
+// A lab is a folder with everything that the runs need, and the origin. Nothing of it is left when it is closed.
+type lab struct {
+	dir      string
+	root     string // of the module
+	programs map[string]string
+	site     site // what all have in common
+	ports    map[string]site
+	roots    *x509.CertPool
+	given    bool // edge is not built from this tree
+	origin   *process
+}
+
+// A site is what the templates are filled in with.
+type site struct {
+	Dir             string // the server's own
+	TLS, Plain      int    // its ports
+	Origin          int
+	Cert, Key, Both string
+	Files           string
+	Body            string // of /1k
+	Log             bool
+}
+
+// newLab makes the folder with all that is in it and starts the origin. An edge of "" is built from the tree.
+func newLab(ctx context.Context, edge string) (_ *lab, err error) {
+	if err := lookForTools(); err != nil {
+		return nil, err
+	}
+	mod, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return nil, fmt.Errorf("finding the module: %w", err)
+	}
+	l := &lab{root: filepath.Dir(string(mod)), programs: map[string]string{"origin": "nginx"}, ports: map[string]site{}, given: edge != ""}
+	if l.dir, err = os.MkdirTemp("", "edge-bench-"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	if err := l.furnish(); err != nil {
+		return nil, err
+	}
+	if l.programs["edge"], err = l.build(ctx, edge); err != nil {
+		return nil, err
+	}
+	l.origin, err = l.start(ctx, origin, false)
+	return l, err
+}
+
+// lookForTools finds out whether there is what no run can do without.
+func lookForTools() error {
+	for _, tool := range []string{"wrk", "h2load", "openssl", "nginx"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%w; Debian's packages are wrk, nghttp2-client, openssl, nginx", err)
+		}
+	}
+	return nil
+}
+
+func (l *lab) close() {
+	if l.origin != nil {
+		l.origin.stop()
+	}
+	if err := os.RemoveAll(l.dir); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+}
+
+// build gives edge's path, built unless there is one. The servers run in other folders, so it is absolute.
+func (l *lab) build(ctx context.Context, edge string) (string, error) {
+	if edge != "" {
+		return filepath.Abs(edge)
+	}
+	path := filepath.Join(l.dir, "edge-program")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, ".")
+	cmd.Dir, cmd.Stderr = l.root, os.Stderr
+	return path, cmd.Run()
+}
+
+// furnish writes what the servers serve and show, and chooses everybody's ports.
+func (l *lab) furnish() error {
+	l.site = site{Files: filepath.Join(l.dir, "www"), Body: strings.Repeat("x", kib)}
+	if err := os.MkdirAll(filepath.Join(l.site.Files, "static"), 0o755); err != nil {
+		return err
+	}
+	for name, size := range map[string]int{"64k": 64 * kib, "1m": mib, "static/1k.txt": kib} {
+		if err := os.WriteFile(filepath.Join(l.site.Files, name), bytes.Repeat([]byte("x"), size), 0o644); err != nil {
+			return err
+		}
+	}
+	offer, err := configs.ReadFile("openssl.cnf")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(l.offer(), offer, 0o644); err != nil {
+		return err
+	}
+	if err := l.certify(); err != nil {
+		return err
+	}
+	return l.choosePorts()
+}
+
+// offer is the path of what the clients offer in TLS.
+func (l *lab) offer() string { return filepath.Join(l.dir, "openssl.cnf") }
+
+// choosePorts gives everybody two free ports. All are held until the last is found, so that no two are the same.
+func (l *lab) choosePorts() error {
+	for _, s := range slices.Concat([]server{origin, edge}, peers) {
+		own := l.site
+		own.Dir = filepath.Join(l.dir, s.name)
+		own.Origin = l.ports[origin.name].Plain
+		for _, port := range []*int{&own.TLS, &own.Plain} {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			defer ln.Close()
+			*port = ln.Addr().(*net.TCPAddr).Port
+		}
+		l.ports[s.name] = own
+	}
+	return nil
+}
+
+// certify makes the ECDSA P-256 certificate that all of them show.
+func (l *lab) certify() error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	leaf := &x509.Certificate{
+		SerialNumber:          big.NewInt(time.Now().UnixNano()),
+		Subject:               pkix.Name{CommonName: "localhost"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(24 * time.Hour),
+		DNSNames:              []string{"localhost"},
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, leaf, leaf, &key.PublicKey, key)
+	if err != nil {
+		return err
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
+	l.roots = x509.NewCertPool()
+	l.roots.AppendCertsFromPEM(cert)
+	l.site.Cert, l.site.Key, l.site.Both = filepath.Join(l.dir, "cert.pem"), filepath.Join(l.dir, "key.pem"), filepath.Join(l.dir, "both.pem")
+	for path, text := range map[string][]byte{l.site.Cert: cert, l.site.Key: keyPEM, l.site.Both: slices.Concat(cert, keyPEM)} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// machine is what this computer is, for the table.
+func machine() string {
+	cpu := "an unknown CPU"
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		if m := regexp.MustCompile(`model name\s*: (.*)`).FindSubmatch(text); m != nil {
+			cpu = string(m[1])
+		}
+	}
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return fmt.Sprintf("%s, %d CPUs, Linux %s", cpu, runtime.NumCPU(), strings.TrimSpace(string(kernel)))
+}

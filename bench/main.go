@@ -1,0 +1,169 @@
+// Command bench measures edge beside nginx, HAProxy and Caddy: the CPU time that each takes for a request. docs/BENCHMARKS.md has its
+// method and its last table. It knows edge only as a program.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// options are what the command line says.
+type options struct {
+	works    []work
+	peers    []server
+	rounds   int
+	duration time.Duration // of the load of one cell
+	edge     string        // the program; "": built from the tree
+	write    bool
+	profile  bool
+}
+
+func main() {
+	opts, err := parse(os.Args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	// Or Pdeathsig (process.go) could strike when a thread ends, not only when we do.
+	runtime.LockOSThread()
+	// Where Debian has servers, and users have no PATH to.
+	os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin")
+	// From here on an interrupt is a return, so that everything started is ended.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if err == nil {
+		err = run(ctx, opts)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func parse(args []string) (options, error) {
+	var opts options
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	only := flags.String("only", "", "the works to run, with commas: "+strings.Join(workNames(), ","))
+	peers := flags.String("peers", "nginx,haproxy,caddy", "whom to measure beside edge, with commas; \"\" for nobody")
+	seconds := flags.Int("seconds", 3, "of load in each cell")
+	flags.IntVar(&opts.rounds, "rounds", 5, "how often everybody has a turn")
+	flags.StringVar(&opts.edge, "edge", "", "a program to measure in place of one built from this tree")
+	flags.BoolVar(&opts.write, "write", false, "put the table into docs/BENCHMARKS.md")
+	flags.BoolVar(&opts.profile, "profile", false, "show where the time goes, in place of measuring (strace, perf)")
+	if err := flags.Parse(args); err != nil {
+		return opts, err
+	}
+	opts.duration = time.Duration(*seconds) * time.Second
+	if opts.rounds < 1 || *seconds < 1 || flags.NArg() > 0 {
+		return opts, errors.New("rounds and seconds are at least 1, and there are only flags")
+	}
+	var err error
+	if opts.works, err = chooseWorks(*only); err != nil {
+		return opts, err
+	}
+	opts.peers, err = choosePeers(*peers)
+	return opts, err
+}
+
+func run(ctx context.Context, opts options) error {
+	l, err := newLab(ctx, opts.edge)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	contestants := slices.Concat([]server{edge}, l.available(ctx, opts.peers))
+	facts, err := l.meet(ctx, contestants)
+	if err != nil {
+		return err
+	}
+	if opts.profile {
+		return l.profile(ctx, opts, contestants)
+	}
+	res, err := l.measure(ctx, opts, contestants)
+	if err != nil {
+		return err
+	}
+	table := res.markdown(facts, opts)
+	fmt.Print(table)
+	if len(res.failed) > 0 {
+		return fmt.Errorf("%d cells failed, so nothing is written:\n%w", len(res.failed), errors.Join(res.failed...))
+	}
+	if opts.write {
+		return writeTable(filepath.Join(l.root, "docs/BENCHMARKS.md"), table)
+	}
+	return nil
+}
+
+// measure lets everybody have a turn at each work, in each round in another order. A cell that fails is left out and told.
+func (l *lab) measure(ctx context.Context, opts options, contestants []server) (*results, error) {
+	turns := opts.rounds * len(opts.works) * len(contestants)
+	fmt.Fprintf(os.Stderr, "%d turns, about %v\n", turns, (time.Duration(turns) * (opts.duration + warmUp + startUp)).Round(time.Second))
+	res := newResults(opts, contestants)
+	for round := range opts.rounds {
+		for _, w := range opts.works {
+			for i := range contestants {
+				s := contestants[(i+round)%len(contestants)]
+				c, err := l.cell(ctx, w, s, opts.duration)
+				if ctx.Err() != nil {
+					return nil, context.Cause(ctx)
+				}
+				if err != nil {
+					err = fmt.Errorf("round %d, %s, %s: %w", round+1, w.name, s.name, err)
+					fmt.Fprintln(os.Stderr, "FAILED:", err)
+					res.failed = append(res.failed, err)
+					continue
+				}
+				res.add(w, s, round, c)
+				fmt.Fprintf(os.Stderr, "round %d  %-12s %-8s %s\n", round+1, w.name, s.name, c.String(w))
+			}
+		}
+	}
+	return res, nil
+}
+
+const (
+	warmUp  = time.Second            // how long a server just started is loaded before it counts
+	startUp = 300 * time.Millisecond // what starting and ending it takes, about
+)
+
+// cell starts one server, loads it and ends it. Each cell has a process of its own: where its memory happens to lie, what an earlier work
+// left in its heap and what idle neighbours do would otherwise stay the same for the whole run, and be taken for the server's own.
+func (l *lab) cell(ctx context.Context, w work, s server, duration time.Duration) (*cell, error) {
+	p, err := l.start(ctx, s, w.log)
+	if err != nil {
+		return nil, err
+	}
+	defer p.stop()
+	if err := l.probe(ctx, p, w); err != nil {
+		return nil, err
+	}
+	warm, err := l.load(ctx, w, p, warmUp)
+	if err != nil {
+		return nil, fmt.Errorf("warm-up: %w", err)
+	}
+	before, err := l.look(p)
+	if err != nil {
+		return nil, err
+	}
+	got, err := l.load(ctx, w, p, duration)
+	if err != nil {
+		return nil, err
+	}
+	after, err := l.look(p)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.checkLog(w.log, warm.requests+got.requests); err != nil {
+		return nil, err
+	}
+	return newCell(w, got, before, after)
+}
