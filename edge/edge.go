@@ -15,6 +15,7 @@ import (
 
 	"edge/conf"
 	"edge/edge/serve"
+	"edge/edge/tunnel"
 	"edge/listeners"
 	"edge/reload"
 	"edge/reload/upgrade"
@@ -41,6 +42,7 @@ type Server struct {
 	table      *listeners.Table
 	dropped    []*listeners.Socket // inherited, and not in the configuration any more
 	conns      *serve.Server
+	tunnels    tunnel.Registry // the open ones, of every listener
 	generation int
 	primary    bool // this process is the one that serves
 	served     bool // it is, or was
