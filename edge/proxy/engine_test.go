@@ -57,7 +57,11 @@ func engineOver(t *testing.T, p *Proxy, over *tls.Config) (dialer, <-chan record
 		c.SetDeadline(time.Time{})
 		var stream wire.Stream = socket{c.(*net.TCPConn)}
 		if over != nil {
-			stream = secured{tls.Server(stream, over)}
+			server := tls.Server(stream, over)
+			if server.Handshake() != nil {
+				return
+			}
+			stream = secured{server}
 		}
 		h1.Serve(stream, h1.Options{
 			Handler: wire.HandlerFunc(func(x *wire.Exchange) {
