@@ -18,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/net/websocket"
 )
@@ -207,6 +208,7 @@ func TestTunnelsSurvive(t *testing.T) {
 	}
 	p.reload()
 	p.upgrade()
+	p.waitLog(`tunnels="https 1, tcp 1, tls 1" "hard limit"=0s`)
 	talk(t, ws)
 	for _, c := range tunnels {
 		talk(t, c)
@@ -224,6 +226,138 @@ func TestTunnelsSurvive(t *testing.T) {
 	}
 	ws.Close()
 	until(t, "the old process has ended", func() bool { return len(p.alive()) == 1 })
+	p.waitLog(`msg=drained cut=0`)
+}
+
+// A tunnel of any kind ends when no byte goes either way for as long as its listener's timeout: both sides are told, and the access log has
+// a line of its opening and one of its end, which says why. Bytes one way are enough to keep one; a reload's timeout is for those that come.
+func TestTunnelIdle(t *testing.T) {
+	dir, text := sites(t, webApp(t), echoServer(t))
+	p := startIn(t, dir, "edge", text)
+	old := p.connect("tcp", nil)
+	talk(t, old)
+	write(t, dir, strings.ReplaceAll(text, "protocol =", "timeouts = { tunnel = \"2s\" }\nprotocol ="))
+	p.reload()
+	tunnels := map[string]net.Conn{
+		"tcp": p.connect("tcp", nil), "tls": p.connect("tls", p.clientTLS("tunnel.localhost")), "https": p.webSocket(), "http": p.plainWebSocket(),
+	}
+	busy := p.connect("tcp", nil)
+	for range 8 {
+		for _, c := range tunnels {
+			talk(t, c)
+		}
+		talk(t, busy)
+		time.Sleep(200 * time.Millisecond) // a pace at which no tunnel is idle
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for name, c := range tunnels {
+			if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+				t.Errorf("%s: in place of the end: %d bytes, %v", name, n, err)
+			}
+			c.Close()
+		}
+	}()
+	for waiting := true; waiting; {
+		talk(t, busy)
+		select {
+		case <-ended:
+			waiting = false
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+	talk(t, old)
+	for name := range tunnels {
+		opened, end := p.tunnelLine("tunnel opened", name), p.tunnelLine("tunnel ended", name)
+		if opened["upstream"] == nil || opened["reason"] != nil {
+			t.Errorf("%s: the line of its opening has %v", name, opened)
+		}
+		if end["reason"] != "idle" || end["in"].(float64) < 40 || end["out"].(float64) < 40 || end["us"].(float64) < 2e6 || end["upstream"] != opened["upstream"] {
+			t.Errorf("%s: the line of its end has %v", name, end)
+		}
+	}
+}
+
+// tunnelLine waits for a line in the access log; of several the last counts.
+func (p *proc) tunnelLine(event, listener string) (line map[string]any) {
+	p.t.Helper()
+	until(p.t, event+" is logged, of "+listener, func() bool {
+		log, err := os.ReadFile(filepath.Join(p.dir, "state", "access.log"))
+		for text := range bytes.Lines(log) {
+			var l map[string]any
+			if err := json.Unmarshal(text, &l); err == nil && l["event"] == event && l["listener"] == listener {
+				line = l
+			}
+		}
+		return err == nil && line != nil
+	})
+	return line
+}
+
+// A tunnel's two lines, for every kind and every end.
+func TestTunnelLines(t *testing.T) {
+	unreachable, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unreachable.Close()
+	dir, text := sites(t, webApp(t), echoServer(t))
+	p := startIn(t, dir, "edge", strings.Replace(text, `stop = "5s"`, `stop = "1s"`, 1)+
+		"[[listener]]\nname = \"nowhere\"\naddress = \"127.0.0.6:0\"\nprotocol = \"tcp\"\nproxy = \"tcp://"+unreachable.Addr().String()+"\"\n")
+	check := func(listener, reason string) {
+		t.Helper()
+		if l := p.tunnelLine("tunnel opened", listener); l["upstream"] == nil || l["reason"] != nil || l["client"] == nil {
+			t.Errorf("%s: the line of its opening has %v", listener, l)
+		}
+		if l := p.tunnelLine("tunnel ended", listener); l["reason"] != reason || l["upstream"] == nil || (l["error"] != nil) != (reason == "error") {
+			t.Errorf("%s: the line of its end has %v, want %q", listener, l, reason)
+		}
+	}
+	closed := p.connect("tls", p.clientTLS("tunnel.localhost"))
+	talk(t, closed)
+	closed.Close()
+	check("tls", "client closed")
+	reset := p.connect("tcp", nil).(*net.TCPConn)
+	talk(t, reset)
+	reset.SetLinger(0)
+	reset.Close()
+	check("tcp", "error")
+	if n, err := p.connect("nowhere", nil).Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("where nobody is behind: %d bytes, %v", n, err)
+	}
+	if l := p.tunnelLine("tunnel failed", "nowhere"); l["error"] == nil || l["upstream"] == nil {
+		t.Errorf("the line of a tunnel that failed has %v", l)
+	}
+	ws, plain, half := p.webSocket(), p.plainWebSocket(), p.connect("tls", p.clientTLS("tunnel.localhost"))
+	talk(t, ws)
+	talk(t, plain)
+	talk(t, half)
+	p.signal(syscall.SIGTERM)
+	p.waitLog(`tunnels="http 1, https 1, tls 1" "at most"=1s`)
+	<-p.exited
+	check("https", "cut")
+	check("http", "cut")
+	check("tls", "cut")
+	if got := p.cmd.ProcessState.ExitCode(); got != 3 {
+		t.Errorf("exit status %d, want 3", got)
+	}
+}
+
+// A listener that a reload removes keeps its tunnels, and the log says so.
+func TestRemovedTunnels(t *testing.T) {
+	dir, text := sites(t, webApp(t), echoServer(t))
+	p := startIn(t, dir, "edge", text)
+	c := p.connect("tcp", nil)
+	talk(t, c)
+	at := p.addr("tcp")
+	before, after, _ := strings.Cut(text, "[[listener]]\nname = \"tcp\"")
+	write(t, dir, before+after[strings.Index(after, "[[listener]]"):])
+	p.reload()
+	p.waitLog("msg=\"listener drains\" listener=tcp address=" + at + " open=1 tunnels=1")
+	talk(t, c)
+	c.Close()
+	p.waitLog("msg=\"listener drained\" listener=tcp address=" + at)
 }
 
 func (p *proc) connect(listener string, conf *tls.Config) net.Conn {
@@ -243,6 +377,20 @@ func (p *proc) webSocket() *websocket.Conn {
 		p.t.Fatal(err)
 	}
 	ws, err := websocket.NewClient(conf, p.connect("https", p.clientTLS("app.localhost", "http/1.1")))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return ws
+}
+
+// plainWebSocket is webSocket without TLS.
+func (p *proc) plainWebSocket() *websocket.Conn {
+	p.t.Helper()
+	conf, err := websocket.NewConfig("ws://app.localhost/ws", "http://app.localhost")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	ws, err := websocket.NewClient(conf, p.connect("http", nil))
 	if err != nil {
 		p.t.Fatal(err)
 	}

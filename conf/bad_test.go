@@ -209,7 +209,18 @@ hard = "-1s"
 name = "l"
 address = "127.0.0.1:1"
 protocol = "http"
-timeouts = { header = "", body = "0s", write = "-5s", idle = "6 m" }
+timeouts = { header = "", body = "0s", write = "-5s", idle = "6 m", tunnel = "0s" }
+[[listener]]
+name = "m"
+address = "127.0.0.1:2"
+protocol = "http"
+timeouts = { header = 5, tunnel = "1 h" }
+[[listener]]
+name = "n"
+address = "127.0.0.1:3"
+protocol = "http"
+timeouts.tunnell = "1h"
+timeouts.tunnel = "-1h"
 `, `
 f.toml:2:10: spread must be a duration like "5s" or "1h30m", is "5"
 f.toml:3:8: stop must be more than 0
@@ -217,7 +228,12 @@ f.toml:4:8: hard must not be negative, is "-1s"
 f.toml:9:23: header must be a duration like "5s" or "1h30m", is ""
 f.toml:9:34: body must be more than 0
 f.toml:9:48: write must not be negative, is "-5s"
-f.toml:9:62: idle must be a duration like "5s" or "1h30m", is "6 m"`},
+f.toml:9:62: idle must be a duration like "5s" or "1h30m", is "6 m"
+f.toml:9:78: tunnel must be more than 0
+f.toml:14:23: header must be a duration like "5s", is an integer
+f.toml:14:35: tunnel must be a duration like "5s" or "1h30m", is "1 h"
+f.toml:19:10: unknown key "tunnell" in timeouts; did you mean "tunnel"?
+f.toml:20:19: tunnel must not be negative, is "-1h"`},
 	{"sizes and numbers", `[upgrade]
 max_generations = 0
 [[listener]]

@@ -69,7 +69,8 @@ type ListenerTimeouts struct {
 	Header time.Duration // for TLS, and for the whole head of a request
 	Body   time.Duration // without any progress while a request's body is read
 	Write  time.Duration // without any progress while a response is written
-	Idle   time.Duration // between two requests; for tunnels: without a byte either way
+	Idle   time.Duration // between two requests
+	Tunnel time.Duration // a tunnel, without a byte either way
 }
 
 // Certificate is a [[certificate]].

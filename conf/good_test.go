@@ -54,7 +54,7 @@ level = "debug"
 	{"a listener's defaults", http,
 		func(c *Config) any { l := *c.Listeners[0]; l.Pos, l.Addresses = Pos{}, nil; return l },
 		Listener{Name: "http", Protocol: HTTP, MaxHeader: 64 << 10,
-			Timeouts: ListenerTimeouts{Header: 10 * time.Second, Body: time.Minute, Write: time.Minute, Idle: 6 * time.Minute}}},
+			Timeouts: ListenerTimeouts{Header: 10 * time.Second, Body: time.Minute, Write: time.Minute, Idle: 6 * time.Minute, Tunnel: time.Hour}}},
 	{"a listener's options", `
 [[listener]]
 name = "a"
@@ -62,10 +62,10 @@ address = ":1"
 protocol = "http"
 max_connections = 5
 max_header = "1MB"
-timeouts = { header = "1s", body = "2s", write = "3s", idle = "4s" }
+timeouts = { header = "1s", body = "2s", write = "3s", idle = "4s", tunnel = "5s" }
 `,
 		func(c *Config) any { l := c.Listeners[0]; return []any{l.MaxConnections, l.MaxHeader, l.Timeouts} },
-		[]any{5, int64(1e6), ListenerTimeouts{Pos{}, time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second}}},
+		[]any{5, int64(1e6), ListenerTimeouts{Pos{}, time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second, 5 * time.Second}}},
 	{"addresses", `
 [[listener]]
 name = "a"

@@ -73,6 +73,7 @@ func listenerTimeouts(t *table) ListenerTimeouts {
 		Body:   t.get("body").duration(60 * time.Second),
 		Write:  t.get("write").duration(60 * time.Second),
 		Idle:   t.get("idle").duration(6 * time.Minute),
+		Tunnel: t.get("tunnel").duration(time.Hour),
 	}
 }
 

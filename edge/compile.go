@@ -12,6 +12,7 @@ import (
 	"edge/edge/record"
 	"edge/edge/serve"
 	"edge/edge/static"
+	"edge/edge/tunnel"
 	"edge/edge/wire"
 	"edge/listeners"
 	"edge/sessions"
@@ -42,7 +43,7 @@ func (snap *Snapshot) compile(s *Server, sockets *listeners.Draft) {
 		snap.listeners[l.Name] = c
 	}
 	for _, v := range cfg.Vhosts {
-		site := snap.site(v)
+		site := snap.site(v, &s.tunnels)
 		for _, l := range v.Listeners {
 			for _, h := range v.Hosts {
 				snap.listeners[l.Name].sites.Add(h.Name, site)
@@ -76,11 +77,11 @@ func loginSite(host string, login *sessions.Service) *site {
 	return s
 }
 
-func (snap *Snapshot) site(v *conf.Vhost) *site {
+func (snap *Snapshot) site(v *conf.Vhost, tunnels *tunnel.Registry) *site {
 	s := &site{id: v.ID, headers: v.Headers}
 	for _, r := range v.Routes {
 		s.access = append(s.access, r.Access)
-		s.paths.Add(r.Path, &route{path: r.Path, access: r.Access, maxBody: r.MaxBody, handler: snap.handler(r)})
+		s.paths.Add(r.Path, &route{path: r.Path, access: r.Access, maxBody: r.MaxBody, handler: snap.handler(r, tunnels)})
 	}
 	if snap.login != nil && s.needsLogin() {
 		s.pages = wire.HTTP(snap.login.Vhost(v.ID))
@@ -89,10 +90,10 @@ func (snap *Snapshot) site(v *conf.Vhost) *site {
 }
 
 // handler is what a route's action does.
-func (snap *Snapshot) handler(r *conf.Route) wire.Handler {
+func (snap *Snapshot) handler(r *conf.Route, tunnels *tunnel.Registry) wire.Handler {
 	switch {
 	case r.Proxy != nil:
-		return &proxy.Proxy{Upstream: snap.upstreams[r.Proxy], StripCookies: sessions.StripCookies}
+		return &proxy.Proxy{Upstream: snap.upstreams[r.Proxy], StripCookies: sessions.StripCookies, Tunnels: tunnels}
 	case r.Files != nil:
 		return &static.Files{Root: r.Files.Root.Path, Prefix: r.Path, Fallback: r.Files.Fallback}
 	case r.Redirect != nil:
@@ -125,7 +126,7 @@ func (snap *Snapshot) settle(s *Server, d *listeners.Draft) {
 			snap.entries[socket] = snap.entry(s, socket, l.conf.Protocol)
 			st.Handler = snap.entries[socket]
 		} else {
-			st.Tunnel = snap.tunnel(l)
+			st.Tunnel = snap.tunnel(l, &s.tunnels)
 		}
 		snap.sockets[socket] = st
 	}
@@ -153,16 +154,17 @@ func (s *Server) limit(l *conf.Listener) *listeners.Limit {
 }
 
 // tunnel relays a connection of a tcp or tls listener.
-func (snap *Snapshot) tunnel(l *listener) func(context.Context, *serve.Conn) {
+func (snap *Snapshot) tunnel(l *listener, tunnels *tunnel.Registry) func(context.Context, *serve.Conn) {
 	up, log := snap.upstreams[l.conf.Proxy], snap.log // a tunnel keeps no Snapshot
+	protocol := string(l.conf.Protocol)
 	return func(ctx context.Context, c *serve.Conn) {
 		info := c.Info()
-		r := &record.Record{Start: time.Now(), Listener: l.conf.Name, Client: info.Remote, Proto: string(l.conf.Protocol), Tunnel: true}
+		r := &record.Record{Start: time.Now(), Listener: info.Listener, Client: info.Remote, Proto: protocol, Tunnel: true}
 		if info.TLS != nil {
 			r.TLS = info.TLS.Version
 		}
-		log.Write(r, "tunnel opened")
-		r.BytesIn, r.BytesOut, r.Upstream, r.Err = proxy.Relay(ctx, up, c)
-		log.Write(r, "tunnel ended")
+		event := "tunnel failed"
+		defer func() { log.Write(r, event) }()
+		proxy.Relay(ctx, up, tunnels, c, r, func() { event = "tunnel ended"; log.Write(r, "tunnel opened") })
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"edge/conf"
 	"edge/edge/serve"
+	"edge/edge/tunnel"
 	"edge/listeners"
 	"edge/reload"
 	"edge/reload/upgrade"
@@ -41,6 +42,7 @@ type Server struct {
 	table      *listeners.Table
 	dropped    []*listeners.Socket // inherited, and not in the configuration any more
 	conns      *serve.Server
+	tunnels    tunnel.Registry // the open ones, of every listener
 	generation int
 	primary    bool // this process is the one that serves
 	served     bool // it is, or was
@@ -50,8 +52,10 @@ type Server struct {
 	users    *users.Store
 	tasks    context.Context // ends with the process
 	endTasks context.CancelFunc
-	children sync.WaitGroup // new processes that were taken back
-	sweeping chan struct{}  // closed when the sessions' upkeep has ended
+	children sync.WaitGroup               // new processes that were taken back
+	crowds   map[*listeners.Socket]*crowd // of the sockets that are served from
+	besides  sync.WaitGroup               // removed listeners that drain
+	sweeping chan struct{}                // closed when the sessions' upkeep has ended
 }
 
 func (s *Server) now() time.Time { return time.Now() }
@@ -155,12 +159,12 @@ func (s *Server) commit(d *draft) (added, gone []*listeners.Socket) {
 // start accepts from sockets. Each connection is served by the settings in force when it comes.
 func (s *Server) start(sockets []*listeners.Socket) {
 	for _, socket := range sockets {
-		settings := s.live.Load().sockets[socket]
+		settings, crowd := s.live.Load().sockets[socket], s.crowd(socket)
 		socket.Serve(func(c net.Conn, done func()) {
 			if now := s.live.Load().sockets[socket]; now != nil { // else the socket is being closed, and these are the last of its queue
 				settings = now
 			}
-			s.conns.Handle(c, settings, done)
+			s.conns.Handle(c, settings, crowd.enter(done))
 		})
 	}
 }
@@ -203,6 +207,7 @@ func (s *Server) apply(cfg *conf.Config) error {
 	s.conns.DrainOnly(cfg.Drain.Spread, func(st *serve.Settings) bool { e, ok := st.Handler.(*entry); return ok && e.last.Load() != nil })
 	s.logSockets(added, "listening")
 	s.logSockets(gone, "listening no more")
+	s.seeOff(gone)
 	return nil
 }
 
@@ -233,7 +238,7 @@ func (s *Server) reopen() error { return s.live.Load().log.Reopen() }
 // stop is TERM: the listeners close, idle connections end at once, requests have [drain] stop.
 func (s *Server) stop(ctx context.Context) (cut int64) {
 	cfg := s.live.Load().conf
-	s.log.Info("stopping", "open", s.conns.Open(), "at most", cfg.Drain.Stop)
+	s.log.Info("stopping", append(s.waiting(), "at most", cfg.Drain.Stop)...)
 	for _, socket := range s.table.Sockets() {
 		if s.primary {
 			socket.Unlink()
@@ -242,7 +247,9 @@ func (s *Server) stop(ctx context.Context) (cut int64) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, cfg.Drain.Stop)
 	defer cancel()
+	enough := s.remind("stopping", s.waiting)
 	cut = s.conns.Stop(ctx)
+	enough()
 	s.log.Info("stopped", "cut", cut)
 	return cut
 }
@@ -255,7 +262,9 @@ func (s *Server) drain(ctx context.Context) (cut int64) {
 	if cfg.Drain.Hard > 0 {
 		hard = time.After(cfg.Drain.Hard)
 	}
-	s.log.Info("draining", "open", s.conns.Open(), "hard limit", cfg.Drain.Hard)
+	s.log.Info("draining", append(s.waiting(), "hard limit", cfg.Drain.Hard)...)
+	enough := s.remind("draining", s.waiting)
+	defer enough()
 	retire := time.NewTicker(time.Second) // an unused connection to an upstream may be one of the connections that we wait for
 	defer retire.Stop()
 	for {
@@ -264,10 +273,10 @@ func (s *Server) drain(ctx context.Context) (cut int64) {
 		}
 		select {
 		case <-empty:
-			s.log.Info("drained")
+			s.log.Info("drained", "cut", cut)
 			return cut
 		case <-hard:
-			s.log.Warn("drain: the hard limit cuts what is left", "open", s.conns.Open())
+			s.log.Warn("drain: the hard limit cuts what is left", s.waiting()...)
 			cut = s.conns.Cut()
 		case <-ctx.Done():
 			return cut
@@ -280,6 +289,7 @@ func (s *Server) drain(ctx context.Context) (cut int64) {
 func (s *Server) close() {
 	s.endTasks()
 	s.children.Wait()
+	s.besides.Wait()
 	if s.primary {
 		s.removePID()
 	}

@@ -116,6 +116,7 @@ func appendLine(b []byte, r *record.Record, event string, now time.Time) []byte 
 	b = number(b, "us", now.Sub(r.Start).Microseconds())
 	b = text(b, "upstream", r.Upstream)
 	b = text(b, "user", r.User)
+	b = text(b, "reason", r.Reason)
 	if r.Err != nil {
 		b = text(b, "error", r.Err.Error())
 	}

@@ -18,7 +18,7 @@ func TestLine(t *testing.T) {
 	start := time.Date(2026, 11, 23, 6, 0, 0, 5e6, time.UTC)
 	r := &record.Record{
 		Start: start, Listener: "https", Client: netip.MustParseAddrPort("[::1]:5"), Proto: "HTTP/1.1", TLS: 0x304,
-		Method: []byte("GET"), Host: []byte("a.test"), Path: []byte("/\"\\\x01\xff"), Status: 200, BytesOut: 3, Err: errors.New("why"),
+		Method: []byte("GET"), Host: []byte("a.test"), Path: []byte("/\"\\\x01\xff"), Status: 200, BytesOut: 3, Reason: "idle", Err: errors.New("why"),
 	}
 	line := appendLine(nil, r, "request", start.Add(1500*time.Microsecond))
 	var got map[string]any
@@ -28,7 +28,7 @@ func TestLine(t *testing.T) {
 	want := map[string]any{
 		"time": "2026-11-23T06:00:00.005Z", "event": "request", "listener": "https", "client": "[::1]:5", "proto": "HTTP/1.1",
 		"tls": "TLS 1.3", "method": "GET", "host": "a.test", "path": "/\"\\\x01\ufffd", "status": 200.0, "in": 0.0, "out": 3.0,
-		"us": 1500.0, "error": "why",
+		"us": 1500.0, "reason": "idle", "error": "why",
 	}
 	for k, v := range want {
 		if got[k] != v {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"edge/edge/h1"
+	"edge/edge/tunnel"
 	"edge/edge/upstream"
 	"edge/edge/wire"
 )
@@ -43,6 +44,7 @@ var relays = sync.Pool{New: func() any { return new(relaying) }}
 type relaying struct {
 	x       *wire.Exchange
 	conn    *upstream.Conn
+	tunnels *tunnel.Registry
 	req     h1.Request
 	scratch fieldScratch
 
@@ -54,7 +56,7 @@ type relaying struct {
 
 // begin makes the request as the target gets it: the very bytes of x's target, without what only we may say.
 func (r *relaying) begin(p *Proxy, x *wire.Exchange, t *upstream.Target) {
-	r.x = x
+	r.x, r.tunnels = x, p.Tunnels
 	r.scratch.reset()
 	body, here := []byte(nil), true
 	if x.Length != 0 {
@@ -195,9 +197,9 @@ func (r *relaying) tunnel(head h1.Answer) error {
 	}
 	up := r.conn.Stream()
 	r.conn = nil
-	in, out := Join(client, up)
-	up.Close()
-	r.x.Record.BytesIn, r.x.Record.BytesOut = in, out
+	defer up.Close()
+	facts := tunnel.Facts{Kind: tunnel.Upgrade, Protocol: string(r.x.Upgrade)}
+	join(r.tunnels, facts, r.x.Record, r.x.Conn, client, up)
 	return nil
 }
 

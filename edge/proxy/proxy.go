@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 
+	"edge/edge/tunnel"
 	"edge/edge/upstream"
 	"edge/edge/wire"
 )
@@ -19,6 +20,7 @@ const StatusClientClosed = 499
 type Proxy struct {
 	Upstream     *upstream.Upstream
 	StripCookies func([]byte) []byte // takes our own cookies out of a Cookie field; nil: we have none
+	Tunnels      *tunnel.Registry    // has the tunnels while they are open; nil: nothing has
 }
 
 // Serve relays x to one target after the other until one takes the connection: nothing was sent before. An answer whose head was passed on

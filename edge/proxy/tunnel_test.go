@@ -8,12 +8,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"edge/edge/record"
+	"edge/edge/socket"
+	"edge/edge/tunnel"
 	"edge/edge/wire"
 )
 
@@ -31,49 +34,101 @@ func switches(up net.Conn, in *bufio.Reader, head string) {
 	io.WriteString(up, "bye")
 }
 
+// everySide runs a test of an upgrade in front of an upstream: by net/http, and by the engine with and without TLS on either side.
+func everySide(t *testing.T, up func(net.Conn, *bufio.Reader, string), f func(t *testing.T, dial dialer, records <-chan record.Record)) {
+	t.Run("net/http", func(t *testing.T) {
+		front := relay(t, 1, rawOrigin(t, up))
+		f(t, func(request string) (tunnel.Conn, *bufio.Reader) { c, in := front.dial(t, request); return c, in }, front.records)
+	})
+	for name, over := range map[string]struct{ client, up bool }{"plain": {}, "TLS": {true, false}, "TLS upstream": {false, true}, "TLS both": {true, true}} {
+		t.Run(name, func(t *testing.T) {
+			conf, ca := certificate(t)
+			p := rawOrigin(t, up)
+			if over.up {
+				p = secureOrigin(t, conf, ca, up)
+			}
+			if !over.client {
+				conf = nil
+			}
+			dial, records := engineOver(t, p, conf)
+			f(t, dial, records)
+		})
+	}
+}
+
+// Bytes right behind the request and right behind the answer come first, then all that follows; the end of each side ends its direction only.
 func TestUpgrade(t *testing.T) {
-	f := relay(t, 1, rawOrigin(t, switches))
-	c, in := f.dial(t, upgrade+"right behind")
-	resp, err := http.ReadResponse(in, nil)
-	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Sec-Websocket-Accept") != "a" || resp.Header.Get("Upgrade") == "" {
-		t.Fatalf("got %v, %v", resp, err)
-	}
-	expect(t, in, "helloright behind")
-	large := strings.Repeat("0123456789", 100<<10)
-	var wg sync.WaitGroup
-	wg.Go(func() { io.WriteString(c, large) })
-	expect(t, in, large)
-	wg.Wait()
-	c.CloseWrite() // half-close: the upstream's last word comes after it
-	expect(t, in, "bye")
-	expectEnd(t, in)
-	r := wait(t, "the record", f.records)
-	if r.Status != 101 || !r.Tunnel || r.BytesIn != int64(len("right behind")+len(large)) || r.BytesOut != int64(len("hellobyeright behind")+len(large)) || r.Err != nil {
-		t.Errorf("the record has %+v", r)
-	}
+	everySide(t, switches, func(t *testing.T, dial dialer, records <-chan record.Record) {
+		c, in := dial(upgrade + "right behind")
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil || resp.StatusCode != 101 || resp.Header.Get("Sec-Websocket-Accept") != "a" || resp.Header.Get("Upgrade") == "" {
+			t.Fatalf("got %v, %v", resp, err)
+		}
+		expect(t, in, "helloright behind")
+		large := strings.Repeat("0123456789", 100<<10)
+		var wg sync.WaitGroup
+		wg.Go(func() { io.WriteString(c, large) })
+		expect(t, in, large)
+		wg.Wait()
+		c.CloseWrite() // half-close: the upstream's last word comes after it
+		expect(t, in, "bye")
+		expectEnd(t, in)
+		r := wait(t, "the record", records)
+		if r.Status != 101 || !r.Tunnel || r.BytesIn != int64(len("right behind")+len(large)) || r.BytesOut != int64(len("hellobyeright behind")+len(large)) ||
+			r.Reason != "client closed" || r.Err != nil {
+			t.Errorf("the record has %+v", r)
+		}
+	})
 }
 
 // A half-close of the upstream's reaches the client, which may go on.
 func TestUpstreamHalfCloses(t *testing.T) {
 	got := make(chan string, 1)
-	f := relay(t, 1, rawOrigin(t, func(up net.Conn, in *bufio.Reader, _ string) {
+	halves := func(up net.Conn, in *bufio.Reader, _ string) {
 		io.WriteString(up, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nall")
-		up.(*net.TCPConn).CloseWrite()
+		up.(tunnel.Conn).CloseWrite()
 		b, err := io.ReadAll(in)
 		got <- fmt.Sprint(string(b), err)
-	}))
-	c, in := f.dial(t, upgrade)
+	}
+	everySide(t, halves, func(t *testing.T, dial dialer, records <-chan record.Record) {
+		c, in := dial(upgrade)
+		if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != 101 {
+			t.Fatalf("got %v, %v", resp, err)
+		}
+		expect(t, in, "all")
+		expectEnd(t, in)
+		io.WriteString(c, "late")
+		c.CloseWrite()
+		if g := wait(t, "upstream's read", got); g != "late<nil>" {
+			t.Errorf("upstream got %q", g)
+		}
+		if r := wait(t, "the record", records); r.Reason != "upstream closed" || r.Err != nil || r.BytesIn != 4 || r.BytesOut != 3 {
+			t.Errorf("the record has %+v", r)
+		}
+	})
+}
+
+// A request's tunnel is known while it is open.
+func TestUpgradeIsKnown(t *testing.T) {
+	var tunnels tunnel.Registry
+	p := rawOrigin(t, switches)
+	p.Tunnels = &tunnels
+	dial, records := engine(t, p)
+	c, in := dial(upgrade)
 	if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != 101 {
 		t.Fatalf("got %v, %v", resp, err)
 	}
-	expect(t, in, "all")
-	expectEnd(t, in)
-	io.WriteString(c, "late")
-	c.CloseWrite()
-	if g := wait(t, "upstream's read", got); g != "late<nil>" {
-		t.Errorf("upstream got %q", g)
+	expect(t, in, "hello")
+	list := tunnels.List()
+	want := tunnel.Facts{Kind: tunnel.Upgrade, Protocol: "websocket", Client: netip.MustParseAddrPort("192.0.2.1:5"), Target: p.Upstream.Pick()[0].Name}
+	if len(list) != 1 || list[0].Facts != want {
+		t.Errorf("known are %+v", list)
 	}
-	<-f.records
+	c.Close()
+	wait(t, "the record", records)
+	if list := tunnels.List(); len(list) != 0 {
+		t.Errorf("known are still %+v", list)
+	}
 }
 
 // What an upstream answers in place of a switch is an answer.
@@ -120,8 +175,16 @@ func TestSwitchUnasked(t *testing.T) {
 	}
 }
 
-// relayed gives the two ends of a Relay.
-func relayed(t *testing.T) (client, up *net.TCPConn, sums <-chan [2]int64) {
+// arrived is a client of a tcp or tls listener.
+type arrived struct {
+	wire.Stream
+	info *wire.Conn
+}
+
+func (a arrived) Info() *wire.Conn { return a.info }
+
+// relayed gives the two ends of a Relay, what it has noted at its opening, and at its end.
+func relayed(t *testing.T, over *tls.Config) (client, up tunnel.Conn, opened, ended <-chan record.Record) {
 	t.Helper()
 	ups, clients := make(chan net.Conn, 1), make(chan net.Conn, 1)
 	done := make(chan struct{})
@@ -137,52 +200,44 @@ func relayed(t *testing.T) (client, up *net.TCPConn, sums <-chan [2]int64) {
 	}
 	t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(patience))
-	ended := make(chan [2]int64, 1)
-	c := wait(t, "the client", clients)
+	under := socket.New(wait(t, "the client", clients))
+	a := arrived{stream{under}, &wire.Conn{Tunnel: patience}}
+	if client = nc.(*net.TCPConn); over != nil {
+		client = tls.Client(nc, &tls.Config{InsecureSkipVerify: true})
+		a.info.TLS = &tls.ConnectionState{}
+		a.Stream = secured{tls.Server(under, over), under}
+	}
+	starts, ends := make(chan record.Record, 1), make(chan record.Record, 1)
 	go func() {
-		in, out, target, err := Relay(context.Background(), u, c)
-		if err != nil || target != l.Addr().String() {
-			t.Errorf("relayed to %q, %v", target, err)
-		}
-		ended <- [2]int64{in, out}
+		r := &record.Record{Listener: "db"}
+		Relay(context.Background(), u, nil, a, r, func() { starts <- *r })
+		a.Close()
+		ends <- *r
 	}()
-	return nc.(*net.TCPConn), wait(t, "the upstream", ups).(*net.TCPConn), ended
+	return client, wait(t, "the upstream", ups).(tunnel.Conn), starts, ends
 }
 
 func TestRelay(t *testing.T) {
-	client, up, sums := relayed(t)
-	io.WriteString(client, "ping")
-	expect(t, up, "ping")
-	io.WriteString(up, "pong!")
-	expect(t, client, "pong!")
-	client.CloseWrite()
-	expectEnd(t, up)
-	io.WriteString(up, "late")
-	expect(t, client, "late")
-	up.CloseWrite()
-	expectEnd(t, client)
-	if s := wait(t, "the relay ends", sums); s != [2]int64{4, 9} {
-		t.Errorf("the sums are %v", s)
-	}
-}
-
-// An error on one side ends both.
-func TestRelayReset(t *testing.T) {
-	for _, side := range []string{"client", "upstream"} {
-		t.Run(side, func(t *testing.T) {
-			client, up, sums := relayed(t)
+	front, _ := certificate(t)
+	for name, over := range map[string]*tls.Config{"plain": nil, "TLS": front} {
+		t.Run(name, func(t *testing.T) {
+			client, up, opened, ended := relayed(t, over)
 			io.WriteString(client, "ping")
 			expect(t, up, "ping")
-			dies, other := client, up
-			if side == "upstream" {
-				dies, other = up, client
+			if r := wait(t, "it opens", opened); r.Upstream != up.LocalAddr().String() || r.Reason != "" {
+				t.Errorf("at its opening the record has %+v", r)
 			}
-			dies.SetLinger(0)
-			dies.Close()
-			if _, err := io.Copy(io.Discard, other); err != nil && !strings.Contains(err.Error(), "reset") {
-				t.Errorf("the other side: %v", err)
+			io.WriteString(up, "pong!")
+			expect(t, client, "pong!")
+			client.CloseWrite()
+			expectEnd(t, up)
+			io.WriteString(up, "late")
+			expect(t, client, "late")
+			up.CloseWrite()
+			expectEnd(t, client)
+			if r := wait(t, "it ends", ended); r.BytesIn != 4 || r.BytesOut != 9 || r.Reason != "client closed" || r.Err != nil {
+				t.Errorf("at its end the record has %+v", r)
 			}
-			wait(t, "the relay ends", sums)
 		})
 	}
 }
@@ -192,66 +247,24 @@ func TestRelayUnreachable(t *testing.T) {
 	defer a.Close()
 	defer b.Close()
 	last := refused(t)
-	in, out, target, err := Relay(t.Context(), pool(t, spec("tcp://"+last)), a)
-	if in != 0 || out != 0 || target != last || err == nil {
-		t.Errorf("got %d, %d, %q, %v", in, out, target, err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, _, _, err := Relay(ctx, pool(t, spec("tcp://"+last)), a); err == nil {
-		t.Error("a relay that was given up has no error")
-	}
-}
-
-// pipe is an end of a net.Pipe, which has no half-close.
-type pipe struct{ net.Conn }
-
-func (p pipe) CloseWrite() error { return p.Close() }
-
-// A tunnel through which nothing goes ends, and one with a byte either way does not.
-func TestJoinIdle(t *testing.T) {
-	for name, hide := range map[string]func(net.Conn) halfCloser{
-		"deadlines":               func(c net.Conn) halfCloser { return pipe{c} },
-		"none on upstream's side": func(c net.Conn) halfCloser { return closer{c} }, // as net/http gives it
-	} {
-		for _, upstreamSpeaks := range []bool{false, true} {
-			t.Run(fmt.Sprint(name, upstreamSpeaks), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					client, a := net.Pipe()
-					b, up := net.Pipe()
-					ended := make(chan [2]int64, 1)
-					go func() {
-						in, out := Join(pipe{a}, hide(b))
-						ended <- [2]int64{in, out}
-					}()
-					from, to, want := client, up, [2]int64{5, 0}
-					if upstreamSpeaks {
-						from, to, want = up, client, [2]int64{0, 5}
-					}
-					for range 5 {
-						time.Sleep(tunnelIdle - tunnelTick)
-						io.WriteString(from, "x")
-						expect(t, to, "x")
-					}
-					last := time.Now()
-					if sums := <-ended; sums != want {
-						t.Errorf("the sums are %v", sums)
-					}
-					if d := time.Since(last); d < tunnelIdle || d > tunnelIdle+tunnelTick {
-						t.Errorf("it ended %v after the last byte", d)
-					}
-					client.Close()
-					up.Close()
-				})
-			})
+	for _, alive := range []bool{true, false} {
+		ctx, cancel := context.WithCancel(t.Context())
+		if !alive {
+			cancel()
 		}
+		var r record.Record
+		Relay(ctx, pool(t, spec("tcp://"+last)), nil, arrived{}, &r, func() { t.Error("it is open") })
+		if r.Upstream != last || r.Err == nil || r.Reason != "" {
+			t.Errorf("the record has %+v", r)
+		}
+		cancel()
 	}
 }
 
 // TestUpgradeTLS is a tunnel whose client's side is TLS: the end of a direction is a close_notify.
 func TestUpgradeTLS(t *testing.T) {
 	p := rawOrigin(t, switches)
-	c := &wire.Conn{TLS: &tls.ConnectionState{}, Body: patience, Write: patience}
+	c := &wire.Conn{TLS: &tls.ConnectionState{}, Body: patience, Write: patience, Tunnel: patience}
 	s := newTLS(t, wire.ServeHTTP(p, c, nil))
 	nc, err := tls.Dial("tcp", s.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
 	if err != nil {

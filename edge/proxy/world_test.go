@@ -4,12 +4,15 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +49,7 @@ func relay(t *testing.T, major int, p *Proxy) *front {
 
 func serve(t *testing.T, major int, h func(*wire.Exchange)) *front {
 	t.Helper()
-	c := &wire.Conn{Remote: netip.MustParseAddrPort("[::ffff:192.0.2.1]:5"), Body: patience, Write: patience}
+	c := &wire.Conn{Remote: netip.MustParseAddrPort("[::ffff:192.0.2.1]:5"), Body: patience, Write: patience, Tunnel: patience}
 	f := &front{records: make(chan record.Record, 1000)}
 	f.Server = httptest.NewUnstartedServer(wire.ServeHTTP(wire.HandlerFunc(func(x *wire.Exchange) {
 		defer func() { f.records <- *x.Record }()
@@ -95,7 +98,27 @@ func origin(t *testing.T, h http.HandlerFunc) (*httptest.Server, *Proxy) {
 // rawOrigin is an upstream whose every connection is served by f, which gets it behind its first request's head.
 func rawOrigin(t *testing.T, f func(c net.Conn, in *bufio.Reader, head string)) *Proxy {
 	t.Helper()
+	l := listen(t, behindHead(f))
+	return &Proxy{Upstream: pool(t, spec("http://"+l.Addr().String()))}
+}
+
+// secureOrigin is rawOrigin over TLS. ca is the file of who signed.
+func secureOrigin(t *testing.T, conf *tls.Config, ca string, f func(c net.Conn, in *bufio.Reader, head string)) *Proxy {
+	t.Helper()
+	serve := behindHead(f)
 	l := listen(t, func(c net.Conn) {
+		over := tls.Server(c, conf)
+		serve(over)
+		over.CloseWrite()
+	})
+	s := spec("https://" + l.Addr().String())
+	s.CA.Path = ca
+	return &Proxy{Upstream: pool(t, s)}
+}
+
+// behindHead reads a request's head and gives the rest to f.
+func behindHead(f func(c net.Conn, in *bufio.Reader, head string)) func(net.Conn) {
+	return func(c net.Conn) {
 		in := bufio.NewReader(c)
 		var head strings.Builder
 		for !strings.HasSuffix(head.String(), "\r\n\r\n") {
@@ -106,8 +129,7 @@ func rawOrigin(t *testing.T, f func(c net.Conn, in *bufio.Reader, head string)) 
 			head.WriteString(line)
 		}
 		f(c, in, head.String())
-	})
-	return &Proxy{Upstream: pool(t, spec("http://"+l.Addr().String()))}
+	}
 }
 
 // listen serves each connection by f, and closes it then. The test waits for all of them.
@@ -230,4 +252,16 @@ func newTLS(t *testing.T, h http.Handler) *httptest.Server {
 	s := httptest.NewTLSServer(h)
 	t.Cleanup(s.Close)
 	return s
+}
+
+// certificate gives a server's TLS configuration, and the file of the certificate that clients may trust.
+func certificate(t *testing.T) (conf *tls.Config, ca string) {
+	t.Helper()
+	s := newTLS(t, nil)
+	ca = filepath.Join(t.TempDir(), "ca.pem")
+	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	if err := os.WriteFile(ca, block, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: s.TLS.Certificates}, ca
 }

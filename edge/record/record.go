@@ -22,8 +22,9 @@ type Record struct {
 	Upstream string // the target that answered, or was asked last
 
 	Status   int   // 0: no head was sent
-	BytesIn  int64 // of the body
+	BytesIn  int64 // of the body, or of a tunnel
 	BytesOut int64
-	Tunnel   bool  // the connection left HTTP; the record is logged at its opening and at its end
-	Err      error // why the answer is not what was meant
+	Tunnel   bool   // the connection left HTTP; the record is logged at its opening and at its end
+	Reason   string // why the tunnel ended; "": it has not
+	Err      error  // why the answer, or the tunnel's end, is not what was meant
 }

@@ -50,7 +50,7 @@ func newConn(nc net.Conn, settings *Settings, server *Server) *Conn {
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.info = &wire.Conn{
 		Listener: settings.Listener, Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()),
-		Body: settings.Timeouts.Body, Write: settings.Timeouts.Write,
+		Body: settings.Timeouts.Body, Write: settings.Timeouts.Write, Tunnel: settings.Timeouts.Tunnel, Context: c.ctx,
 	}
 	return c
 }

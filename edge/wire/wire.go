@@ -49,7 +49,9 @@ type Conn struct {
 	Listener      string
 	Remote, Local netip.AddrPort // invalid on a unix socket
 	TLS           *tls.ConnectionState
-	Body, Write   time.Duration // how long a body's read, a response's write may go without progress; never zero
+	Body, Write   time.Duration   // how long a body's read, a response's write may go without progress; never zero
+	Tunnel        time.Duration   // how long a tunnel may be without a byte either way; never zero
+	Context       context.Context // ends when the connection is cut, or has ended; nil: nobody tells
 }
 
 // Scheme is "https" where the client's bytes came through TLS, else "http".
