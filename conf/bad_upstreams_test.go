@@ -62,7 +62,7 @@ tls = { ca = "", server_name = "*.a" }
 timeouts = { connect = "0s", response = 5, idle = "x" }
 ` + https, `
 f.toml:4:25: targets must all take bytes (tcp, unix) or all take requests (http, https, h2c, unix)
-f.toml:5:11: balance must be "round_robin", is "random"
+f.toml:5:11: balance must be "round_robin" or "least_connections", is "random"
 f.toml:6:8: host must be "target", is "client"
 f.toml:7:1: tls is for https targets only
 f.toml:7:14: ca must not be empty

@@ -268,16 +268,16 @@ targets = "http://127.0.0.1:9001"
 [[upstream]]
 name = "app"
 targets = ["https://127.0.0.1", "https://[::1]:444"]
-balance = "round_robin"
+balance = "least_connections"
 host = "target"
 timeouts = { connect = "1s", response = "2s", idle = "3s" }
 tls = { ca = "ca.pem", server_name = "App" }
 `,
 		func(c *Config) any {
 			u := *c.Upstreams[0]
-			return []any{u.Timeouts, u.HostTarget, u.CA.Path, u.TLSServerName, u.Targets[0].Address, u.Targets[1].Address}
+			return []any{u.Timeouts, u.LeastConnections, u.HostTarget, u.CA.Path, u.TLSServerName, u.Targets[0].Address, u.Targets[1].Address}
 		},
-		[]any{UpstreamTimeouts{Pos{}, time.Second, 2 * time.Second, 3 * time.Second}, true, "/etc/edge/ca.pem", "app", "127.0.0.1:443", "[::1]:444"}},
+		[]any{UpstreamTimeouts{Pos{}, time.Second, 2 * time.Second, 3 * time.Second}, true, true, "/etc/edge/ca.pem", "app", "127.0.0.1:443", "[::1]:444"}},
 	{"targets", `
 [[upstream]]
 name = "app"

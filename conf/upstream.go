@@ -16,11 +16,7 @@ func (l *loader) upstream(t *table) {
 		}
 	}
 	l.sameClass(u)
-	if v := t.get("balance"); v.raw == any("least_connections") {
-		v.mistake("%q %s", v.raw, notBuilt)
-	} else {
-		v.oneOf("", "round_robin") // which is what it does anyway
-	}
+	u.LeastConnections = t.get("balance").oneOf("", "round_robin", "least_connections") == "least_connections"
 	u.HostTarget = t.get("host").oneOf("", "target") == "target"
 	l.upstreamTLS(u, t.get("tls"))
 	l.config.Upstreams = append(l.config.Upstreams, u)

@@ -248,7 +248,7 @@ func TestUnreachable(t *testing.T) {
 func TestNextTarget(t *testing.T) {
 	up, _ := origin(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
 	asked := make(chan struct{}, 100)
-	dies := rawOrigin(t, func(net.Conn, *bufio.Reader, string) { asked <- struct{}{} }).Upstream.Pick()[0].Name
+	dies := rawOrigin(t, func(net.Conn, *bufio.Reader, string) { asked <- struct{}{} }).Upstream.Targets()[0].Name
 	bothModes(t, func(t *testing.T, major int) {
 		f := relay(t, major, &Proxy{Upstream: pool(t, spec("http://"+refused(t), up.URL, "http://"+refused(t)))})
 		for range 4 {

@@ -24,19 +24,40 @@ type Proxy struct {
 // Serve relays x to one target after the other until one takes the connection: nothing was sent before. An answer whose head was passed on
 // and that then fails is aborted: what is cut short never looks whole.
 func (p *Proxy) Serve(x *wire.Exchange) {
+	var tried []*upstream.Target
 	var unreachable error
-	for _, t := range p.Upstream.Pick() {
-		x.Record.Upstream = t.Name
-		if t.H2C {
-			unreachable = p.serveH2C(x, t)
-		} else {
-			unreachable = p.serveH1(x, t)
-		}
-		if unreachable == nil {
+	for t := p.Upstream.Pick(nil); t.Target != nil; t = p.Upstream.Pick(tried) {
+		if unreachable = p.try(x, t); unreachable == nil {
 			return
 		}
+		tried = append(tried, t.Target)
 	}
 	fail(x, nil, unreachable)
+}
+
+// try relays x to one target. An error means that the target was not reached.
+func (p *Proxy) try(x *wire.Exchange, t upstream.Turn) (unreachable error) {
+	defer t.Done()
+	x.Record.Upstream = t.Name
+	if t.H2C {
+		return p.serveH2C(x, t.Target)
+	}
+	return p.serveH1(x, t.Target)
+}
+
+// reach dials one target after the other until one takes the connection: its turn then goes on, and the caller ends it. On an error t is
+// the last one that was tried.
+func reach(ctx context.Context, u *upstream.Upstream) (t upstream.Turn, up net.Conn, err error) {
+	var tried []*upstream.Target
+	for next := u.Pick(nil); next.Target != nil; next = u.Pick(tried) {
+		t = next
+		if up, err = t.Dial(ctx); err == nil {
+			return t, up, nil
+		}
+		t.Done()
+		tried = append(tried, t.Target)
+	}
+	return t, nil, err
 }
 
 // fail answers for an upstream that gave no answer. read is what reading the request's body failed with.

@@ -27,19 +27,14 @@ type halfCloser interface {
 
 // Relay joins a client's connection with the upstream's next target, for a tcp or tls listener. It closes neither.
 func Relay(ctx context.Context, u *upstream.Upstream, client net.Conn) (in, out int64, target string, err error) {
-	var up net.Conn
-	for _, t := range u.Pick() {
-		target = t.Name
-		if up, err = t.Dial(ctx); err == nil {
-			break
-		}
-	}
+	t, up, err := reach(ctx, u)
 	if err != nil {
-		return 0, 0, target, err
+		return 0, 0, t.Name, err
 	}
+	defer t.Done()
 	defer up.Close()
 	in, out = Join(halfClose(client), halfClose(up))
-	return in, out, target, nil
+	return in, out, t.Name, nil
 }
 
 // Join copies both ways until both have ended, an end for an end; an error on one side ends both. in is what the client sent.

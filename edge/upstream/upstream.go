@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,8 +23,11 @@ type Upstream struct {
 	HostTarget bool          // the target's own host goes upstream, not the client's
 	Response   time.Duration // how long a target may neither take of a request nor begin to answer
 	targets    []*Target
-	next       atomic.Uint32
+	least      bool   // the one with the fewest in flight is next, else each in turn
 	key        string // the spec that made it
+
+	mu   sync.Mutex
+	turn int // whose it is, of targets
 }
 
 // Target is one server of an upstream.
@@ -34,6 +38,7 @@ type Target struct {
 	H2C       bool   // it speaks HTTP/2: RoundTrip, else Conn
 	transport *http.Transport
 	dial      func(context.Context) (net.Conn, error)
+	inFlight  atomic.Int64
 
 	idle    idle
 	limits  h1.ClientLimits
@@ -44,15 +49,6 @@ type Target struct {
 
 // bodyIdle ends an answer of which nothing comes, as long as a tunnel may be silent: events can be rare.
 const bodyIdle = time.Hour
-
-// Pick gives the targets in the order in which to try them: the next in turn first.
-func (u *Upstream) Pick() []*Target {
-	if len(u.targets) == 1 {
-		return u.targets
-	}
-	first := int(u.next.Add(1) % uint32(len(u.targets))) // in this order: an int may have 32 bits
-	return append(u.targets[first:len(u.targets):len(u.targets)], u.targets[:first]...)
-}
 
 // RoundTrip asks a target that is H2C. See http.RoundTripper; but r.Header gets a Te: gRPC's C++ servers refuse requests without it.
 func (t *Target) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -139,7 +135,8 @@ func readCA(spec *conf.Upstream) ([]byte, *conf.Error) {
 
 // specKey says in one string all that makes an upstream what it is.
 func specKey(spec *conf.Upstream, ca []byte) string {
-	key := fmt.Sprintln(spec.Name, spec.Timeouts.Connect, spec.Timeouts.Response, spec.Timeouts.Idle, spec.HostTarget, spec.TLSServerName, sha256.Sum256(ca))
+	key := fmt.Sprintln(spec.Name, spec.Timeouts.Connect, spec.Timeouts.Response, spec.Timeouts.Idle, spec.HostTarget, spec.LeastConnections,
+		spec.TLSServerName, sha256.Sum256(ca))
 	for _, t := range spec.Targets {
 		key += fmt.Sprintln(t.Scheme, t.Address)
 	}
@@ -147,7 +144,7 @@ func specKey(spec *conf.Upstream, ca []byte) string {
 }
 
 func create(spec *conf.Upstream, ca []byte, key string) *Upstream {
-	u := &Upstream{HostTarget: spec.HostTarget, Response: spec.Timeouts.Response, key: key}
+	u := &Upstream{HostTarget: spec.HostTarget, Response: spec.Timeouts.Response, least: spec.LeastConnections, key: key}
 	for _, t := range spec.Targets {
 		u.targets = append(u.targets, newTarget(spec, t, ca))
 	}
