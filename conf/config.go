@@ -169,8 +169,10 @@ type Upstream struct {
 	HostTarget bool
 	// LeastConnections: the target with the fewest exchanges in flight is next ("balance = least_connections"), else each in turn.
 	LeastConnections bool
-	CA               File   // https: who may sign the target's certificate; empty Path: the system's authorities
-	TLSServerName    string // https: the name that the certificate must hold; "": the target's host
+	MaxFails         int           // a target that fails so often in a row, within FailTimeout, is set aside; 0: none is
+	FailTimeout      time.Duration // for so long
+	CA               File          // https: who may sign the target's certificate; empty Path: the system's authorities
+	TLSServerName    string        // https: the name that the certificate must hold; "": the target's host
 }
 
 // Target is one server of an upstream.

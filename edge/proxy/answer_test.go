@@ -390,7 +390,7 @@ func TestLateInform(t *testing.T) {
 	}
 	informed := errors.New("informed")
 	in = &informer{x: &wire.Exchange{Responder: failing{err: informed}}}
-	if err := in.inform(103, nil); err != informed {
+	if err := in.inform(103, nil); !errors.Is(err, informed) {
 		t.Error(err)
 	}
 }

@@ -33,6 +33,17 @@ func newMany(t *testing.T) *many {
 	return m
 }
 
+// again has m listen at another address too.
+func (m *many) again(t *testing.T, address string) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { m.Config.Serve(l); close(ended) }()
+	t.Cleanup(func() { l.Close(); <-ended })
+}
+
 func (m *many) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	wait := func() {
 		m.reached <- struct{}{}
@@ -48,6 +59,7 @@ func (m *many) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.(http.Flusher).Flush()
 		wait()
 	case "/dies":
+		io.Copy(io.Discard, r.Body)
 		panic(http.ErrAbortHandler)
 	case "/cut":
 		w.(http.Flusher).Flush()

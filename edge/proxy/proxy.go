@@ -52,12 +52,36 @@ func reach(ctx context.Context, u *upstream.Upstream) (t upstream.Turn, up net.C
 	for next := u.Pick(nil); next.Target != nil; next = u.Pick(tried) {
 		t = next
 		if up, err = t.Dial(ctx); err == nil {
+			t.Answered()
 			return t, up, nil
+		}
+		if ctx.Err() == nil {
+			t.Failed(err)
 		}
 		t.Done()
 		tried = append(tried, t.Target)
 	}
 	return t, nil, err
+}
+
+// blamed says whether what an exchange failed with may be the target's fault: it is not where the client has left, or takes nothing.
+func blamed(x *wire.Exchange, err error) bool {
+	var deaf *deafError
+	return x.Gone() == nil && !errors.As(err, &deaf)
+}
+
+// deafError is a client that does not take an interim answer.
+type deafError struct{ err error }
+
+func (e *deafError) Error() string { return "the client takes no interim answer: " + e.err.Error() }
+func (e *deafError) Unwrap() error { return e.err }
+
+// inform passes an interim answer on.
+func inform(x *wire.Exchange, status int, f wire.Fields) error {
+	if err := x.Inform(status, f); err != nil {
+		return &deafError{err}
+	}
+	return nil
 }
 
 // fail answers for an upstream that gave no answer. read is what reading the request's body failed with.

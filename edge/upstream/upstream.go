@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -23,11 +24,17 @@ type Upstream struct {
 	HostTarget bool          // the target's own host goes upstream, not the client's
 	Response   time.Duration // how long a target may neither take of a request nor begin to answer
 	targets    []*Target
-	least      bool   // the one with the fewest in flight is next, else each in turn
 	key        string // the spec that made it
 
-	mu   sync.Mutex
-	turn int // whose it is, of targets
+	name        string
+	least       bool // the one with the fewest in flight is next, else each in turn
+	maxFails    int  // 0: none is set aside
+	failTimeout time.Duration
+	log         *slog.Logger
+
+	mu     sync.Mutex
+	turn   int // whose it is, of targets
+	probes uint64
 }
 
 // Target is one server of an upstream.
@@ -38,7 +45,9 @@ type Target struct {
 	H2C       bool   // it speaks HTTP/2: RoundTrip, else Conn
 	transport *http.Transport
 	dial      func(context.Context) (net.Conn, error)
+	upstream  *Upstream
 	inFlight  atomic.Int64
+	health
 
 	idle    idle
 	limits  h1.ClientLimits
@@ -81,8 +90,9 @@ func (u *Upstream) Retire() {
 // Set is the upstreams of one configuration.
 type Set map[*conf.Upstream]*Upstream
 
-// Draft makes the upstreams of a configuration; one whose spec is unchanged is taken from old, with its connections. It lists every mistake.
-func Draft(specs []*conf.Upstream, old Set) (Set, []*conf.Error) {
+// Draft makes the upstreams of a configuration; one whose spec is unchanged is taken from old, with its connections and what is known of
+// its targets. It lists every mistake. log is told of targets that are set aside, and that are back.
+func Draft(specs []*conf.Upstream, old Set, log *slog.Logger) (Set, []*conf.Error) {
 	byKey := map[string]*Upstream{}
 	for _, u := range old {
 		byKey[u.key] = u
@@ -96,7 +106,7 @@ func Draft(specs []*conf.Upstream, old Set) (Set, []*conf.Error) {
 		}
 		key := specKey(spec, ca)
 		if byKey[key] == nil {
-			byKey[key] = create(spec, ca, key)
+			byKey[key] = create(spec, ca, key, log)
 		}
 		set[spec] = byKey[key]
 	}
@@ -136,28 +146,34 @@ func readCA(spec *conf.Upstream) ([]byte, *conf.Error) {
 // specKey says in one string all that makes an upstream what it is.
 func specKey(spec *conf.Upstream, ca []byte) string {
 	key := fmt.Sprintln(spec.Name, spec.Timeouts.Connect, spec.Timeouts.Response, spec.Timeouts.Idle, spec.HostTarget, spec.LeastConnections,
-		spec.TLSServerName, sha256.Sum256(ca))
+		spec.MaxFails, spec.FailTimeout, spec.TLSServerName, sha256.Sum256(ca))
 	for _, t := range spec.Targets {
 		key += fmt.Sprintln(t.Scheme, t.Address)
 	}
 	return key
 }
 
-func create(spec *conf.Upstream, ca []byte, key string) *Upstream {
-	u := &Upstream{HostTarget: spec.HostTarget, Response: spec.Timeouts.Response, least: spec.LeastConnections, key: key}
+func create(spec *conf.Upstream, ca []byte, key string, log *slog.Logger) *Upstream {
+	u := &Upstream{
+		HostTarget: spec.HostTarget, Response: spec.Timeouts.Response, key: key,
+		name: spec.Name, least: spec.LeastConnections, maxFails: spec.MaxFails, failTimeout: spec.FailTimeout, log: log,
+	}
+	if len(spec.Targets) == 1 { // there is no other one
+		u.maxFails = 0
+	}
 	for _, t := range spec.Targets {
-		u.targets = append(u.targets, newTarget(spec, t, ca))
+		u.targets = append(u.targets, newTarget(u, spec, t, ca))
 	}
 	return u
 }
 
-func newTarget(spec *conf.Upstream, target conf.Target, ca []byte) *Target {
+func newTarget(u *Upstream, spec *conf.Upstream, target conf.Target, ca []byte) *Target {
 	network := "tcp"
 	if target.Scheme == "unix" {
 		network = "unix"
 	}
 	dialer := &net.Dialer{Timeout: spec.Timeouts.Connect}
-	t := &Target{Name: target.Address, Scheme: "http", Host: target.Address}
+	t := &Target{Name: target.Address, Scheme: "http", Host: target.Address, upstream: u}
 	if target.Scheme == "https" {
 		t.Scheme = "https"
 	}

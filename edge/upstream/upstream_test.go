@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -41,7 +42,7 @@ func spec(targets ...string) *conf.Upstream {
 // draft makes the upstreams of one configuration, which must not fail.
 func draft(t testing.TB, old Set, specs ...*conf.Upstream) Set {
 	t.Helper()
-	set, wrong := Draft(specs, old)
+	set, wrong := Draft(specs, old, slog.New(slog.DiscardHandler))
 	if wrong != nil || len(set) != len(specs) {
 		t.Fatalf("drafted %v, %v", set, wrong)
 	}
@@ -77,6 +78,8 @@ func TestDraftKeeps(t *testing.T) {
 		"response":          {func(s *conf.Upstream) { s.Timeouts.Response++ }, false},
 		"idle":              {func(s *conf.Upstream) { s.Timeouts.Idle++ }, false},
 		"host":              {func(s *conf.Upstream) { s.HostTarget = true }, false},
+		"max_fails":         {func(s *conf.Upstream) { s.MaxFails++ }, false},
+		"fail_timeout":      {func(s *conf.Upstream) { s.FailTimeout++ }, false},
 		"balance":           {func(s *conf.Upstream) { s.LeastConnections = true }, false},
 		"server_name":       {func(s *conf.Upstream) { s.TLSServerName = "x" }, false},
 		"a target's scheme": {func(s *conf.Upstream) { s.Targets[1].Scheme = "http" }, false},
@@ -129,7 +132,7 @@ func TestDraftMistakes(t *testing.T) {
 		name := []string{"missing.pem", "empty.pem", "key.pem", ""}[i]
 		s.CA = conf.File{Path: filepath.Join(dir, name), Pos: conf.Pos{File: "edge.toml", Line: i + 1, Column: 5}}
 	}
-	set, wrong := Draft([]*conf.Upstream{missing, good, empty, key, folder}, nil)
+	set, wrong := Draft([]*conf.Upstream{missing, good, empty, key, folder}, nil, nil)
 	if len(set) != 1 || set[good] == nil || len(wrong) != 4 {
 		t.Fatalf("drafted %v, %v", set, wrong)
 	}
