@@ -51,6 +51,7 @@ type Server struct {
 	tasks    context.Context // ends with the process
 	endTasks context.CancelFunc
 	children sync.WaitGroup // new processes that were taken back
+	lookUps  sync.WaitGroup // of the targets' names
 	sweeping chan struct{}  // closed when the sessions' upkeep has ended
 }
 
@@ -93,6 +94,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 	} else {
 		actions.TakeOver = func(ctx context.Context) error { return s.takeOver(ctx, parent) }
 	}
+	s.lookUp()
 	cut = reload.Run(ctx, o.Signals, actions)
 	s.close()
 	if !s.served {
@@ -176,7 +178,21 @@ func (s *Server) reload(context.Context) error {
 	}
 	s.log.Info("reloaded", "file", cfg.File, "listeners", len(cfg.Listeners), "vhosts", len(cfg.Vhosts))
 	s.warn()
+	s.lookUp()
 	return nil
+}
+
+// lookUpTime bounds the look-up of all targets' names.
+const lookUpTime = 5 * time.Second
+
+// lookUp warns of targets whose names have no address. Nobody waits for it, and nothing depends on it.
+func (s *Server) lookUp() {
+	set := s.live.Load().upstreams
+	s.lookUps.Go(func() {
+		ctx, cancel := context.WithTimeout(s.tasks, lookUpTime)
+		defer cancel()
+		set.LookUp(ctx)
+	})
 }
 
 // renew makes certificates and ticket keys anew that are near their end. An edit of the file that nobody has released stays out.
@@ -280,6 +296,7 @@ func (s *Server) drain(ctx context.Context) (cut int64) {
 func (s *Server) close() {
 	s.endTasks()
 	s.children.Wait()
+	s.lookUps.Wait()
 	if s.primary {
 		s.removePID()
 	}

@@ -99,6 +99,7 @@ func fail(x *wire.Exchange, read, err error) {
 // status is the one place where an upstream's error becomes a status.
 func status(x *wire.Exchange, read, err error) (int, string) {
 	var timeout net.Error
+	var unresolved *net.DNSError
 	switch {
 	case errors.Is(err, wire.ErrTooLarge):
 		return http.StatusRequestEntityTooLarge, "The request's body is larger than this site takes."
@@ -108,6 +109,7 @@ func status(x *wire.Exchange, read, err error) (int, string) {
 		return http.StatusRequestTimeout, "The request's body did not come in time."
 	case read != nil:
 		return http.StatusBadRequest, "The request's body is malformed."
+	case errors.As(err, &unresolved): // also where the resolver gave no answer in time
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return http.StatusGatewayTimeout, "The server behind this site did not answer in time."
 	}

@@ -2,6 +2,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -46,6 +47,7 @@ type Target struct {
 	transport *http.Transport
 	dial      func(context.Context) (net.Conn, error)
 	upstream  *Upstream
+	hostname  string // of its address; "": a unix socket has none
 	inFlight  atomic.Int64
 	health
 
@@ -179,26 +181,24 @@ func newTarget(u *Upstream, spec *conf.Upstream, target conf.Target, ca []byte) 
 	}
 	if network == "unix" {
 		t.Host = "localhost"
+	} else {
+		t.hostname, _, _ = net.SplitHostPort(target.Address)
 	}
 	t.dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, target.Address) }
 	t.limits = h1.ClientLimits{Response: spec.Timeouts.Response, Body: bodyIdle}
 	t.connect, t.lasts = spec.Timeouts.Connect, spec.Timeouts.Idle
 	switch target.Scheme {
 	case "https":
-		t.tls = clientTLS(spec, target, ca)
+		t.tls = clientTLS(spec, t.hostname, ca)
 	case "h2c":
 		t.H2C, t.transport = true, h2cTransport(spec, t.dialHTTP)
 	}
 	return t
 }
 
-func clientTLS(spec *conf.Upstream, target conf.Target, ca []byte) *tls.Config {
-	name := spec.TLSServerName
-	if name == "" {
-		name, _, _ = net.SplitHostPort(target.Address)
-	}
+func clientTLS(spec *conf.Upstream, hostname string, ca []byte) *tls.Config {
 	return &tls.Config{
-		RootCAs: pool(ca), ServerName: name, NextProtos: []string{"http/1.1"}, ClientSessionCache: tls.NewLRUClientSessionCache(0),
+		RootCAs: pool(ca), ServerName: cmp.Or(spec.TLSServerName, hostname), NextProtos: []string{"http/1.1"}, ClientSessionCache: tls.NewLRUClientSessionCache(0),
 	}
 }
 
