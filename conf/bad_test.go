@@ -123,7 +123,6 @@ f.toml:34:1: unknown key "isuer" in [[certificate]]; did you mean "issuer"?`},
 [[upstream]]
 name = "a"
 targets = "http://a"
-balance = "least_connections"
 [[vhost]]
 hosts = "a"
 proxy = "a"
@@ -142,11 +141,10 @@ trusted_proxies = ["10.0.0.0/8"]
 proxy_protocol = ["10.0.0.0/8"]
 ` + https, `
 f.toml:1:1: "include" is not built yet
-f.toml:5:11: "least_connections" is not built yet
-f.toml:12:16: "invite" is not built yet
-f.toml:15:10: "acme" is not built yet
-f.toml:20:1: "trusted_proxies" is not built yet
-f.toml:21:1: "proxy_protocol" is not built yet`},
+f.toml:11:16: "invite" is not built yet
+f.toml:14:10: "acme" is not built yet
+f.toml:19:1: "trusted_proxies" is not built yet
+f.toml:20:1: "proxy_protocol" is not built yet`},
 
 	{"the wrong kind of value", `state_dir = 1
 log = "info"

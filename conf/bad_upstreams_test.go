@@ -57,19 +57,23 @@ f.toml:8:11: targets must not be empty`},
 name = "a"
 targets = ["https://a", "tcp://b:1"]
 balance = "random"
+max_fails = -1
+fail_timeout = "0s"
 host = "client"
 tls = { ca = "", server_name = "*.a" }
 timeouts = { connect = "0s", response = 5, idle = "x" }
 ` + https, `
 f.toml:4:25: targets must all take bytes (tcp, unix) or all take requests (http, https, h2c, unix)
-f.toml:5:11: balance must be "round_robin", is "random"
-f.toml:6:8: host must be "target", is "client"
-f.toml:7:1: tls is for https targets only
-f.toml:7:14: ca must not be empty
-f.toml:7:32: server_name must be one name, without a wildcard
-f.toml:8:24: connect must be more than 0
-f.toml:8:41: response must be a duration like "5s", is an integer
-f.toml:8:51: idle must be a duration like "5s" or "1h30m", is "x"`},
+f.toml:5:11: balance must be "round_robin" or "least_connections", is "random"
+f.toml:6:13: max_fails must be at least 0, is -1
+f.toml:7:16: fail_timeout must be more than 0
+f.toml:8:8: host must be "target", is "client"
+f.toml:9:1: tls is for https targets only
+f.toml:9:14: ca must not be empty
+f.toml:9:32: server_name must be one name, without a wildcard
+f.toml:10:24: connect must be more than 0
+f.toml:10:41: response must be a duration like "5s", is an integer
+f.toml:10:51: idle must be a duration like "5s" or "1h30m", is "x"`},
 	{"a name that nobody has", `
 [[upstream]]
 name = "wiki"

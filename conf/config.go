@@ -167,9 +167,13 @@ type Upstream struct {
 	Targets  []Target
 	Timeouts UpstreamTimeouts
 	// HostTarget: the target's own host goes upstream in place of the client's ("host = target").
-	HostTarget    bool
-	CA            File   // https: who may sign the target's certificate; empty Path: the system's authorities
-	TLSServerName string // https: the name that the certificate must hold; "": the target's host
+	HostTarget bool
+	// LeastConnections: the target with the fewest exchanges in flight is next ("balance = least_connections"), else each in turn.
+	LeastConnections bool
+	MaxFails         int           // a target that fails so often in a row, within FailTimeout, is set aside; 0: none is
+	FailTimeout      time.Duration // for so long
+	CA               File          // https: who may sign the target's certificate; empty Path: the system's authorities
+	TLSServerName    string        // https: the name that the certificate must hold; "": the target's host
 }
 
 // Target is one server of an upstream.

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"fmt"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -263,24 +264,27 @@ name = "app"
 targets = "http://127.0.0.1:9001"
 `,
 		func(c *Config) any { u := *c.Upstreams[0]; u.Pos, u.Targets = Pos{}, nil; return u },
-		Upstream{Name: "app", Timeouts: UpstreamTimeouts{Pos{}, 5 * time.Second, time.Minute, 55 * time.Second}}},
+		Upstream{Name: "app", Timeouts: UpstreamTimeouts{Pos{}, 5 * time.Second, time.Minute, 55 * time.Second}, MaxFails: 3, FailTimeout: 10 * time.Second}},
 	{"an upstream's options", `
 [[upstream]]
 name = "app"
 targets = ["https://127.0.0.1", "https://[::1]:444"]
-balance = "round_robin"
+balance = "least_connections"
+max_fails = 0
+fail_timeout = "1m"
 host = "target"
 timeouts = { connect = "1s", response = "2s", idle = "3s" }
 tls = { ca = "ca.pem", server_name = "App" }
 `,
 		func(c *Config) any {
 			u := *c.Upstreams[0]
-			return []any{u.Timeouts, u.HostTarget, u.CA.Path, u.TLSServerName, u.Targets[0].Address, u.Targets[1].Address}
+			return []any{u.Timeouts, u.LeastConnections, u.MaxFails, u.FailTimeout, u.HostTarget, u.CA.Path, u.TLSServerName, u.Targets[0].Address, u.Targets[1].Address}
 		},
-		[]any{UpstreamTimeouts{Pos{}, time.Second, 2 * time.Second, 3 * time.Second}, true, "/etc/edge/ca.pem", "app", "127.0.0.1:443", "[::1]:444"}},
+		[]any{UpstreamTimeouts{Pos{}, time.Second, 2 * time.Second, 3 * time.Second}, true, 0, time.Minute, true, "/etc/edge/ca.pem", "app", "127.0.0.1:443", "[::1]:444"}},
 	{"targets", `
 [[upstream]]
 name = "app"
+balance = "round_robin"
 targets = ["http://My_App", "https://a", "h2c://[::1]", "unix:/run/a", "unix:b", "http://[::1]"]
 `,
 		func(c *Config) any {
@@ -288,9 +292,9 @@ targets = ["http://My_App", "https://a", "h2c://[::1]", "unix:/run/a", "unix:b",
 			for _, t := range c.Upstreams[0].Targets {
 				s = append(s, t.Scheme+" "+t.Address)
 			}
-			return s
+			return append(s, fmt.Sprint(c.Upstreams[0].LeastConnections))
 		},
-		[]string{"http my_app:80", "https a:443", "h2c [::1]:80", "unix /run/a", "unix /etc/edge/b", "http [::1]:80"}},
+		[]string{"http my_app:80", "https a:443", "h2c [::1]:80", "unix /run/a", "unix /etc/edge/b", "http [::1]:80", "false"}},
 	{"one URL is one upstream", `
 [[vhost]]
 hosts = "a"

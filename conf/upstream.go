@@ -16,11 +16,9 @@ func (l *loader) upstream(t *table) {
 		}
 	}
 	l.sameClass(u)
-	if v := t.get("balance"); v.raw == any("least_connections") {
-		v.mistake("%q %s", v.raw, notBuilt)
-	} else {
-		v.oneOf("", "round_robin") // which is what it does anyway
-	}
+	u.LeastConnections = t.get("balance").oneOf("", "round_robin", "least_connections") == "least_connections"
+	u.MaxFails = t.get("max_fails").integer(defaultMaxFails, 0, mostFails)
+	u.FailTimeout = t.get("fail_timeout").duration(defaultFailTimeout)
 	u.HostTarget = t.get("host").oneOf("", "target") == "target"
 	l.upstreamTLS(u, t.get("tls"))
 	l.config.Upstreams = append(l.config.Upstreams, u)
@@ -49,6 +47,13 @@ func (l *loader) sameClass(u *Upstream) {
 }
 
 var defaultUpstreamTimeouts = UpstreamTimeouts{Connect: 5 * time.Second, Response: 60 * time.Second, Idle: 55 * time.Second}
+
+// A target is set aside after so many failures within so long, and for so long.
+const (
+	defaultMaxFails    = 3
+	defaultFailTimeout = 10 * time.Second
+	mostFails          = 1000 // the times of as many are kept
+)
 
 func upstreamTimeouts(t *table) UpstreamTimeouts {
 	defer t.done()
@@ -129,7 +134,9 @@ func (l *loader) urlUpstream(v value) *Upstream {
 	}
 	u := l.urls[name]
 	if u == nil {
-		u = &Upstream{Pos: v.pos(), Name: name, Targets: []Target{t}, Timeouts: defaultUpstreamTimeouts}
+		u = &Upstream{
+			Pos: v.pos(), Name: name, Targets: []Target{t}, Timeouts: defaultUpstreamTimeouts, MaxFails: defaultMaxFails, FailTimeout: defaultFailTimeout,
+		}
 		u.Timeouts.Pos = u.Pos
 		l.urls[name] = u
 		l.config.Upstreams = append(l.config.Upstreams, u)

@@ -3,6 +3,7 @@ package edge
 import (
 	"cmp"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -77,7 +78,7 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 		oldSet = old.upstreams
 	}
 	var list []*conf.Error
-	snap.upstreams, list = upstream.Draft(cfg.Upstreams, oldSet)
+	snap.upstreams, list = upstream.Draft(cfg.Upstreams, oldSet, s.log)
 	wrong.add(list...)
 	wrong.add(checkFolders(cfg)...)
 	snap.log, err = s.openLog(old, cfg)
@@ -124,7 +125,7 @@ func Check(cfg *conf.Config) error {
 			cfg.Warnings = append(cfg.Warnings, uncovered(cfg, store)...)
 		}
 	}
-	_, list := upstream.Draft(cfg.Upstreams, nil)
+	_, list := upstream.Draft(cfg.Upstreams, nil, slog.New(slog.DiscardHandler))
 	wrong.add(list...)
 	wrong.add(checkFolders(cfg)...)
 	return wrong.err()

@@ -55,6 +55,7 @@ type Server struct {
 	children sync.WaitGroup               // new processes that were taken back
 	crowds   map[*listeners.Socket]*crowd // of the sockets that are served from
 	besides  sync.WaitGroup               // removed listeners that drain
+	lookUps  sync.WaitGroup               // of the targets' names
 	sweeping chan struct{}                // closed when the sessions' upkeep has ended
 }
 
@@ -97,6 +98,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 	} else {
 		actions.TakeOver = func(ctx context.Context) error { return s.takeOver(ctx, parent) }
 	}
+	s.lookUp()
 	cut = reload.Run(ctx, o.Signals, actions)
 	s.close()
 	if !s.served {
@@ -180,7 +182,21 @@ func (s *Server) reload(context.Context) error {
 	}
 	s.log.Info("reloaded", "file", cfg.File, "listeners", len(cfg.Listeners), "vhosts", len(cfg.Vhosts))
 	s.warn()
+	s.lookUp()
 	return nil
+}
+
+// lookUpTime bounds the look-up of all targets' names.
+const lookUpTime = 5 * time.Second
+
+// lookUp warns of targets whose names have no address. Nobody waits for it, and nothing depends on it.
+func (s *Server) lookUp() {
+	set := s.live.Load().upstreams
+	s.lookUps.Go(func() {
+		ctx, cancel := context.WithTimeout(s.tasks, lookUpTime)
+		defer cancel()
+		set.LookUp(ctx)
+	})
 }
 
 // renew makes certificates and ticket keys anew that are near their end. An edit of the file that nobody has released stays out.
@@ -290,6 +306,7 @@ func (s *Server) close() {
 	s.endTasks()
 	s.children.Wait()
 	s.besides.Wait()
+	s.lookUps.Wait()
 	if s.primary {
 		s.removePID()
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"edge/conf"
 	"edge/edge/record"
 	"edge/edge/wire"
 )
@@ -37,7 +38,7 @@ func (s *sink) Buffered() ([]byte, bool)    { return s.body, true }
 func (s *sink) Trailers() wire.Fields       { return nil }
 
 // parrot is an upstream that gives the same answer again and again, and allocates nothing for it.
-func parrot(t testing.TB, answer string) *Proxy {
+func parrot(t testing.TB, answer string) (address string) {
 	return rawOriginTB(t, func(up net.Conn, in *bufio.Reader) {
 		all := []byte(answer)
 		for {
@@ -55,7 +56,7 @@ func parrot(t testing.TB, answer string) *Proxy {
 	})
 }
 
-func rawOriginTB(t testing.TB, f func(net.Conn, *bufio.Reader)) *Proxy {
+func rawOriginTB(t testing.TB, f func(net.Conn, *bufio.Reader)) (address string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -68,9 +69,8 @@ func rawOriginTB(t testing.TB, f func(net.Conn, *bufio.Reader)) *Proxy {
 			c.Close()
 		}
 	}()
-	u := pool(t, spec("http://"+l.Addr().String()))
-	t.Cleanup(func() { u.Retire(); l.Close(); <-ended })
-	return &Proxy{Upstream: u}
+	t.Cleanup(func() { l.Close(); <-ended })
+	return l.Addr().String()
 }
 
 func frequentRequest() (*wire.Exchange, *sink) {
@@ -94,17 +94,23 @@ func TestNoAllocations(t *testing.T) {
 		"length": kilobyte + strings.Repeat("x", 1024),
 		"chunks": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n" + strings.Repeat("x", 1024) + "\r\n0\r\n\r\n",
 	} {
-		p := parrot(t, answer)
-		x, s := frequentRequest()
-		if n := testing.AllocsPerRun(5000, func() { p.Serve(x) }); n > 0 || s.status != 200 || s.got != 1024 {
-			t.Errorf("%s: %v allocations; status %d, %d bytes, %v", name, n, s.status, s.got, x.Record.Err)
+		one := spec("http://" + parrot(t, answer))
+		several := spec("http://"+parrot(t, answer), "http://"+parrot(t, answer))
+		least := spec("http://"+parrot(t, answer), "http://"+parrot(t, answer))
+		least.LeastConnections = true
+		for _, spec := range []*conf.Upstream{one, several, least} {
+			p := &Proxy{Upstream: pool(t, spec)}
+			x, s := frequentRequest()
+			if n := testing.AllocsPerRun(5000, func() { p.Serve(x) }); n > 0 || s.status != 200 || s.got != 1024 {
+				t.Errorf("%s, %d targets: %v allocations; status %d, %d bytes, %v", name, len(spec.Targets), n, s.status, s.got, x.Record.Err)
+			}
 		}
 	}
 }
 
 // BenchmarkRelay is a request and its answer over loopback.
 func BenchmarkRelay(b *testing.B) {
-	p := parrot(b, kilobyte+strings.Repeat("x", 1024))
+	p := &Proxy{Upstream: pool(b, spec("http://"+parrot(b, kilobyte+strings.Repeat("x", 1024))))}
 	x, _ := frequentRequest()
 	b.ReportAllocs()
 	for b.Loop() {

@@ -244,11 +244,29 @@ func TestUnreachable(t *testing.T) {
 	})
 }
 
+// A name that does not resolve is a 502, even where the resolver does not answer.
+func TestUnresolved(t *testing.T) {
+	was := net.DefaultResolver
+	defer func() { net.DefaultResolver = was }()
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	for _, scheme := range []string{"http", "https", "h2c"} {
+		s := spec(scheme + "://does-not-exist.invalid:1")
+		s.Timeouts.Connect = 50 * time.Millisecond
+		f := relay(t, 1, &Proxy{Upstream: pool(t, s)})
+		if resp, _, err := f.ask(t, "GET", "/", nil, nil); err != nil || resp.StatusCode != http.StatusBadGateway {
+			t.Errorf("%s: got %v, %v", scheme, resp, err)
+		}
+	}
+}
+
 // The next target is asked where one does not take the connection, with the whole body; not where something was sent already.
 func TestNextTarget(t *testing.T) {
 	up, _ := origin(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
 	asked := make(chan struct{}, 100)
-	dies := rawOrigin(t, func(net.Conn, *bufio.Reader, string) { asked <- struct{}{} }).Upstream.Pick()[0].Name
+	dies := rawOrigin(t, func(net.Conn, *bufio.Reader, string) { asked <- struct{}{} }).Upstream.Targets()[0].Name
 	bothModes(t, func(t *testing.T, major int) {
 		f := relay(t, major, &Proxy{Upstream: pool(t, spec("http://"+refused(t), up.URL, "http://"+refused(t)))})
 		for range 4 {
@@ -390,7 +408,7 @@ func TestLateInform(t *testing.T) {
 	}
 	informed := errors.New("informed")
 	in = &informer{x: &wire.Exchange{Responder: failing{err: informed}}}
-	if err := in.inform(103, nil); err != informed {
+	if err := in.inform(103, nil); !errors.Is(err, informed) {
 		t.Error(err)
 	}
 }

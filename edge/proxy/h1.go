@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,10 +24,17 @@ func (p *Proxy) serveH1(x *wire.Exchange, t *upstream.Target) (unreachable error
 	r.begin(p, x, t)
 	head, err := r.ask(t)
 	if no, ok := err.(unreached); ok {
+		if blamed(x, no.error) {
+			t.Failed(no.error)
+		}
 		return no.error
 	}
-	if err == nil {
+	switch {
+	case err == nil:
+		t.Answered()
 		err = r.answer(head)
+	case r.blames(err):
+		t.Failed(err)
 	}
 	if err != nil {
 		r.fail(err)
@@ -152,10 +160,29 @@ func (r *relaying) exchange() (h1.Answer, error) {
 	case err == nil && r.streams:
 		r.upload.start(r.conn.ClientConn, r.x)
 	case err == nil:
-	case unsent(err) && r.conn.Reused, errors.Is(err, os.ErrDeadlineExceeded):
+	case unsent(err) && (r.conn.Reused || !dead(err)), errors.Is(err, os.ErrDeadlineExceeded):
 		return h1.Answer{}, err
 	}
-	return r.conn.ReadHead(r.x) // also after an error: an answer may explain it
+	return r.conn.ReadHead(r) // also after an error: an answer may explain it
+}
+
+// Inform passes an interim answer on.
+func (r *relaying) Inform(status int, f wire.Fields) error { return inform(r.x, status, f) }
+
+// blames says whether an exchange without an answer's head tells something of the target. One whose client still sends does not, unless the
+// target takes none of it: a target may lose patience with a client that is slow.
+func (r *relaying) blames(err error) bool {
+	if r.conn == nil { // it was to go out a second time
+		return blamed(r.x, err)
+	}
+	_, late := r.conn.BodyFailure()
+	switch {
+	case r.upload.started() && !r.upload.whole.Load():
+		return late && blamed(r.x, err)
+	case unsent(err) && !dead(err) && !errors.Is(err, os.ErrDeadlineExceeded): // it is not to be sent at all
+		return false
+	}
+	return blamed(r.x, err)
 }
 
 // answer passes the target's answer on.
@@ -248,16 +275,30 @@ func (r *relaying) end() {
 }
 
 // sender sends a request's body, in a goroutine of its own.
-type sender struct{ done chan struct{} } // nil: it was not started
+type sender struct {
+	body  wire.Body
+	done  chan struct{} // nil: it was not started
+	whole atomic.Bool   // all of the body has come from the client
+}
+
+func (s *sender) started() bool { return s.done != nil }
 
 func (s *sender) start(c *h1.ClientConn, x *wire.Exchange) {
-	s.done = make(chan struct{})
+	s.body, s.done = x.Body, make(chan struct{})
 	go s.send(c, x)
 }
 
 func (s *sender) send(c *h1.ClientConn, x *wire.Exchange) {
 	defer close(s.done)
-	c.SendBody(x.Body, x.Length, func() wire.Fields { return x.Body.Trailers().Clone().DelFunc(claim) })
+	c.SendBody(s, x.Length, func() wire.Fields { return x.Body.Trailers().Clone().DelFunc(claim) })
+}
+
+func (s *sender) Read(p []byte) (int, error) {
+	n, err := s.body.Read(p)
+	if err == io.EOF {
+		s.whole.Store(true)
+	}
+	return n, err
 }
 
 // endGrace is how long a sender may need to see that it has sent all, when the answer shows it already.
@@ -265,7 +306,7 @@ const endGrace = 50 * time.Millisecond
 
 // joinSoon waits, but not for a target that takes no more.
 func (s *sender) joinSoon() {
-	if s.done == nil {
+	if !s.started() {
 		return
 	}
 	late := time.NewTimer(endGrace)
@@ -277,7 +318,7 @@ func (s *sender) joinSoon() {
 }
 
 func (s *sender) join() {
-	if s.done != nil {
+	if s.started() {
 		<-s.done
 	}
 }

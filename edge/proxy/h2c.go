@@ -27,7 +27,11 @@ func (p *Proxy) serveH2C(x *wire.Exchange, t *upstream.Target) (unreachable erro
 	}
 	resp, body, err := p.roundTrip(x, t)
 	var dial *net.OpError
-	if err != nil && errors.As(err, &dial) && dial.Op == "dial" && (body == nil || !body.touched.Load()) {
+	reached := !errors.As(err, &dial) || dial.Op != "dial"
+	if err != nil && blamed(x, err) && (!reached || body.blames(err)) {
+		t.Failed(err)
+	}
+	if !reached && (body == nil || !body.touched.Load()) {
 		body.join()
 		return err
 	}
@@ -37,6 +41,7 @@ func (p *Proxy) serveH2C(x *wire.Exchange, t *upstream.Target) (unreachable erro
 		return nil
 	}
 	defer resp.Body.Close()
+	t.Answered()
 	if err := answer(x, resp); err != nil {
 		x.Record.Err = err
 		x.Abort(err)
@@ -135,7 +140,7 @@ func (in *informer) inform(status int, h textproto.MIMEHeader) error {
 	if err := wire.CheckConnection(http.Header(h)); err != nil {
 		return err
 	}
-	return in.x.Inform(status, wire.FromHeader(http.Header(h)))
+	return inform(in.x, status, wire.FromHeader(http.Header(h)))
 }
 
 func (in *informer) stop() {

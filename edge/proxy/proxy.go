@@ -26,19 +26,64 @@ type Proxy struct {
 // Serve relays x to one target after the other until one takes the connection: nothing was sent before. An answer whose head was passed on
 // and that then fails is aborted: what is cut short never looks whole.
 func (p *Proxy) Serve(x *wire.Exchange) {
+	var tried []*upstream.Target
 	var unreachable error
-	for _, t := range p.Upstream.Pick() {
-		x.Record.Upstream = t.Name
-		if t.H2C {
-			unreachable = p.serveH2C(x, t)
-		} else {
-			unreachable = p.serveH1(x, t)
-		}
-		if unreachable == nil {
+	for t := p.Upstream.Pick(nil); t.Target != nil; t = p.Upstream.Pick(tried) {
+		if unreachable = p.try(x, t); unreachable == nil {
 			return
 		}
+		tried = append(tried, t.Target)
 	}
 	fail(x, nil, unreachable)
+}
+
+// try relays x to one target. An error means that the target was not reached.
+func (p *Proxy) try(x *wire.Exchange, t upstream.Turn) (unreachable error) {
+	defer t.Done()
+	x.Record.Upstream = t.Name
+	if t.H2C {
+		return p.serveH2C(x, t.Target)
+	}
+	return p.serveH1(x, t.Target)
+}
+
+// reach dials one target after the other until one takes the connection: its turn then goes on, and the caller ends it. On an error t is
+// the last one that was tried.
+func reach(ctx context.Context, u *upstream.Upstream) (t upstream.Turn, up net.Conn, err error) {
+	var tried []*upstream.Target
+	for next := u.Pick(nil); next.Target != nil; next = u.Pick(tried) {
+		t = next
+		if up, err = t.Dial(ctx); err == nil {
+			t.Answered()
+			return t, up, nil
+		}
+		if ctx.Err() == nil {
+			t.Failed(err)
+		}
+		t.Done()
+		tried = append(tried, t.Target)
+	}
+	return t, nil, err
+}
+
+// blamed says whether what an exchange failed with may be the target's fault: it is not where the client has left, or takes nothing.
+func blamed(x *wire.Exchange, err error) bool {
+	var deaf *deafError
+	return x.Gone() == nil && !errors.As(err, &deaf)
+}
+
+// deafError is a client that does not take an interim answer.
+type deafError struct{ err error }
+
+func (e *deafError) Error() string { return "the client takes no interim answer: " + e.err.Error() }
+func (e *deafError) Unwrap() error { return e.err }
+
+// inform passes an interim answer on.
+func inform(x *wire.Exchange, status int, f wire.Fields) error {
+	if err := x.Inform(status, f); err != nil {
+		return &deafError{err}
+	}
+	return nil
 }
 
 // fail answers for an upstream that gave no answer. read is what reading the request's body failed with.
@@ -56,6 +101,7 @@ func fail(x *wire.Exchange, read, err error) {
 // status is the one place where an upstream's error becomes a status.
 func status(x *wire.Exchange, read, err error) (int, string) {
 	var timeout net.Error
+	var unresolved *net.DNSError
 	switch {
 	case errors.Is(err, wire.ErrTooLarge):
 		return http.StatusRequestEntityTooLarge, "The request's body is larger than this site takes."
@@ -65,6 +111,7 @@ func status(x *wire.Exchange, read, err error) (int, string) {
 		return http.StatusRequestTimeout, "The request's body did not come in time."
 	case read != nil:
 		return http.StatusBadRequest, "The request's body is malformed."
+	case errors.As(err, &unresolved): // also where the resolver gave no answer in time
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return http.StatusGatewayTimeout, "The server behind this site did not answer in time."
 	}

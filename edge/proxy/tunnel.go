@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"net"
 
 	"edge/edge/record"
 	"edge/edge/tunnel"
@@ -19,18 +18,13 @@ type Client interface {
 // Relay joins a client with the upstream's next target, and notes in r which one, how much went through, and why it ended. It calls opened
 // when there is a target, and never if none can be reached. The caller closes the client.
 func Relay(ctx context.Context, u *upstream.Upstream, tunnels *tunnel.Registry, client Client, r *record.Record, opened func()) {
-	var up net.Conn
-	var err error
-	for _, t := range u.Pick() {
-		r.Upstream = t.Name
-		if up, err = t.Dial(ctx); err == nil {
-			break
-		}
-	}
+	t, up, err := reach(ctx, u)
+	r.Upstream = t.Name
 	if err != nil {
 		r.Err = err
 		return
 	}
+	defer t.Done()
 	defer up.Close()
 	opened()
 	facts := tunnel.Facts{Kind: tunnel.TCP}

@@ -17,6 +17,7 @@ import (
 	"edge/edge/record"
 	"edge/edge/socket"
 	"edge/edge/tunnel"
+	"edge/edge/upstream"
 	"edge/edge/wire"
 )
 
@@ -120,7 +121,7 @@ func TestUpgradeIsKnown(t *testing.T) {
 	}
 	expect(t, in, "hello")
 	list := tunnels.List()
-	want := tunnel.Facts{Kind: tunnel.Upgrade, Protocol: "websocket", Client: netip.MustParseAddrPort("192.0.2.1:5"), Target: p.Upstream.Pick()[0].Name}
+	want := tunnel.Facts{Kind: tunnel.Upgrade, Protocol: "websocket", Client: netip.MustParseAddrPort("192.0.2.1:5"), Target: p.Upstream.Targets()[0].Name}
 	if len(list) != 1 || list[0].Facts != want {
 		t.Errorf("known are %+v", list)
 	}
@@ -182,6 +183,18 @@ type arrived struct {
 }
 
 func (a arrived) Info() *wire.Conn { return a.info }
+
+// relayTo relays c, and gives what that ends with; nil for c will do where no target can be reached.
+func relayTo(ctx context.Context, u *upstream.Upstream, c net.Conn) error {
+	a := arrived{info: &wire.Conn{Tunnel: patience}}
+	if c != nil {
+		a.Stream = stream{socket.New(c)}
+		defer c.Close()
+	}
+	var r record.Record
+	Relay(ctx, u, nil, a, &r, func() {})
+	return r.Err
+}
 
 // relayed gives the two ends of a Relay, what it has noted at its opening, and at its end.
 func relayed(t *testing.T, over *tls.Config) (client, up tunnel.Conn, opened, ended <-chan record.Record) {

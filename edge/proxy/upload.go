@@ -29,6 +29,7 @@ type upload struct {
 	closed  chan struct{}
 
 	touched atomic.Bool           // some of the body may be gone
+	whole   atomic.Bool           // all of it has come from the client
 	failed  atomic.Pointer[error] // what a Read failed with
 
 	over atomic.Bool // the round trip is, by an answer or by the clock
@@ -68,6 +69,7 @@ func (u *upload) Read(p []byte) (int, error) {
 	u.startClock()
 	switch {
 	case err == io.EOF:
+		u.whole.Store(true)
 		u.body.Trailers().DelFunc(claim).AddTo(u.trailer)
 	case err != nil:
 		u.failed.Store(&err)
@@ -104,6 +106,9 @@ func (u *upload) failure() error {
 	}
 	return *u.failed.Load()
 }
+
+// blames says whether a round trip that failed tells something of the target, as relaying.blames does.
+func (u *upload) blames(err error) bool { return u == nil || u.whole.Load() || errors.Is(err, errLate) }
 
 // join waits until the transport has done with the body. The exchange must have been finished or aborted: that ends a Read that waits.
 func (u *upload) join() {

@@ -261,7 +261,7 @@ func TestUpstreamTakesNothing(t *testing.T) {
 	h2c.Config.Protocols.SetUnencryptedHTTP2(true)
 	h2c.Start()
 	t.Cleanup(h2c.Close)
-	specs := map[string]*conf.Upstream{"http": spec("http://" + deaf.Upstream.Pick()[0].Name), "h2c": spec("h2c" + strings.TrimPrefix(h2c.URL, "http"))}
+	specs := map[string]*conf.Upstream{"http": spec("http://" + deaf.Upstream.Targets()[0].Name), "h2c": spec("h2c" + strings.TrimPrefix(h2c.URL, "http"))}
 	for name, s := range specs {
 		s.Timeouts.Response = most
 		p := &Proxy{Upstream: pool(t, s)}
@@ -301,7 +301,7 @@ func TestUploadClock(t *testing.T) {
 		time.Sleep(2 * most)
 		io.WriteString(c, "ok")
 	})
-	s := spec("http://" + up.Upstream.Pick()[0].Name)
+	s := spec("http://" + up.Upstream.Targets()[0].Name)
 	s.Timeouts.Response = most
 	f := relay(t, 1, &Proxy{Upstream: pool(t, s)})
 	body, w := io.Pipe()

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -79,7 +80,12 @@ func spec(targets ...string) *conf.Upstream {
 
 func pool(t testing.TB, s *conf.Upstream) *upstream.Upstream {
 	t.Helper()
-	set, wrong := upstream.Draft([]*conf.Upstream{s}, nil)
+	return poolThatLogs(t, s, slog.New(slog.DiscardHandler))
+}
+
+func poolThatLogs(t testing.TB, s *conf.Upstream, log *slog.Logger) *upstream.Upstream {
+	t.Helper()
+	set, wrong := upstream.Draft([]*conf.Upstream{s}, nil, log)
 	if wrong != nil {
 		t.Fatal(wrong)
 	}

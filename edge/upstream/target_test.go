@@ -108,10 +108,10 @@ func TestUnix(t *testing.T) {
 	t.Cleanup(up.Close)
 	s := spec("unix://" + path)
 	u := draft(t, nil, s)[s]
-	if got := ask(t, u, "/"); got != "localhost" || u.Pick()[0].Name != path {
-		t.Errorf("%s got the host %q", u.Pick()[0].Name, got)
+	if got := ask(t, u, "/"); got != "localhost" || u.Targets()[0].Name != path {
+		t.Errorf("%s got the host %q", u.Targets()[0].Name, got)
 	}
-	c, err := u.Pick()[0].Dial(t.Context())
+	c, err := u.Targets()[0].Dial(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,7 @@ func TestDial(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := spec("tcp://" + l.Addr().String())
-	target := draft(t, nil, s)[s].Pick()[0]
+	target := draft(t, nil, s)[s].Targets()[0]
 	c, err := target.Dial(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -2,14 +2,17 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,8 +25,17 @@ type Upstream struct {
 	HostTarget bool          // the target's own host goes upstream, not the client's
 	Response   time.Duration // how long a target may neither take of a request nor begin to answer
 	targets    []*Target
-	next       atomic.Uint32
 	key        string // the spec that made it
+
+	name        string
+	least       bool // the one with the fewest in flight is next, else each in turn
+	maxFails    int  // 0: none is set aside
+	failTimeout time.Duration
+	log         *slog.Logger
+
+	mu     sync.Mutex
+	turn   int // whose it is, of targets
+	probes uint64
 }
 
 // Target is one server of an upstream.
@@ -34,6 +46,10 @@ type Target struct {
 	H2C       bool   // it speaks HTTP/2: RoundTrip, else Conn
 	transport *http.Transport
 	dial      func(context.Context) (net.Conn, error)
+	upstream  *Upstream
+	hostname  string // of its address; "": a unix socket has none
+	inFlight  atomic.Int64
+	health
 
 	idle    idle
 	limits  h1.ClientLimits
@@ -44,15 +60,6 @@ type Target struct {
 
 // bodyIdle ends an answer of which nothing comes, as long as a tunnel may be silent: events can be rare.
 const bodyIdle = time.Hour
-
-// Pick gives the targets in the order in which to try them: the next in turn first.
-func (u *Upstream) Pick() []*Target {
-	if len(u.targets) == 1 {
-		return u.targets
-	}
-	first := int(u.next.Add(1) % uint32(len(u.targets))) // in this order: an int may have 32 bits
-	return append(u.targets[first:len(u.targets):len(u.targets)], u.targets[:first]...)
-}
 
 // RoundTrip asks a target that is H2C. See http.RoundTripper; but r.Header gets a Te: gRPC's C++ servers refuse requests without it.
 func (t *Target) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -85,8 +92,9 @@ func (u *Upstream) Retire() {
 // Set is the upstreams of one configuration.
 type Set map[*conf.Upstream]*Upstream
 
-// Draft makes the upstreams of a configuration; one whose spec is unchanged is taken from old, with its connections. It lists every mistake.
-func Draft(specs []*conf.Upstream, old Set) (Set, []*conf.Error) {
+// Draft makes the upstreams of a configuration; one whose spec is unchanged is taken from old, with its connections and what is known of
+// its targets. It lists every mistake. log is told of targets that are set aside, and that are back.
+func Draft(specs []*conf.Upstream, old Set, log *slog.Logger) (Set, []*conf.Error) {
 	byKey := map[string]*Upstream{}
 	for _, u := range old {
 		byKey[u.key] = u
@@ -100,7 +108,7 @@ func Draft(specs []*conf.Upstream, old Set) (Set, []*conf.Error) {
 		}
 		key := specKey(spec, ca)
 		if byKey[key] == nil {
-			byKey[key] = create(spec, ca, key)
+			byKey[key] = create(spec, ca, key, log)
 		}
 		set[spec] = byKey[key]
 	}
@@ -139,53 +147,58 @@ func readCA(spec *conf.Upstream) ([]byte, *conf.Error) {
 
 // specKey says in one string all that makes an upstream what it is.
 func specKey(spec *conf.Upstream, ca []byte) string {
-	key := fmt.Sprintln(spec.Name, spec.Timeouts.Connect, spec.Timeouts.Response, spec.Timeouts.Idle, spec.HostTarget, spec.TLSServerName, sha256.Sum256(ca))
+	key := fmt.Sprintln(spec.Name, spec.Timeouts.Connect, spec.Timeouts.Response, spec.Timeouts.Idle, spec.HostTarget, spec.LeastConnections,
+		spec.MaxFails, spec.FailTimeout, spec.TLSServerName, sha256.Sum256(ca))
 	for _, t := range spec.Targets {
 		key += fmt.Sprintln(t.Scheme, t.Address)
 	}
 	return key
 }
 
-func create(spec *conf.Upstream, ca []byte, key string) *Upstream {
-	u := &Upstream{HostTarget: spec.HostTarget, Response: spec.Timeouts.Response, key: key}
+func create(spec *conf.Upstream, ca []byte, key string, log *slog.Logger) *Upstream {
+	u := &Upstream{
+		HostTarget: spec.HostTarget, Response: spec.Timeouts.Response, key: key,
+		name: spec.Name, least: spec.LeastConnections, maxFails: spec.MaxFails, failTimeout: spec.FailTimeout, log: log,
+	}
+	if len(spec.Targets) == 1 { // there is no other one
+		u.maxFails = 0
+	}
 	for _, t := range spec.Targets {
-		u.targets = append(u.targets, newTarget(spec, t, ca))
+		u.targets = append(u.targets, newTarget(u, spec, t, ca))
 	}
 	return u
 }
 
-func newTarget(spec *conf.Upstream, target conf.Target, ca []byte) *Target {
+func newTarget(u *Upstream, spec *conf.Upstream, target conf.Target, ca []byte) *Target {
 	network := "tcp"
 	if target.Scheme == "unix" {
 		network = "unix"
 	}
 	dialer := &net.Dialer{Timeout: spec.Timeouts.Connect}
-	t := &Target{Name: target.Address, Scheme: "http", Host: target.Address}
+	t := &Target{Name: target.Address, Scheme: "http", Host: target.Address, upstream: u}
 	if target.Scheme == "https" {
 		t.Scheme = "https"
 	}
 	if network == "unix" {
 		t.Host = "localhost"
+	} else {
+		t.hostname, _, _ = net.SplitHostPort(target.Address)
 	}
 	t.dial = func(ctx context.Context) (net.Conn, error) { return dialer.DialContext(ctx, network, target.Address) }
 	t.limits = h1.ClientLimits{Response: spec.Timeouts.Response, Body: bodyIdle}
 	t.connect, t.lasts = spec.Timeouts.Connect, spec.Timeouts.Idle
 	switch target.Scheme {
 	case "https":
-		t.tls = clientTLS(spec, target, ca)
+		t.tls = clientTLS(spec, t.hostname, ca)
 	case "h2c":
 		t.H2C, t.transport = true, h2cTransport(spec, t.dialHTTP)
 	}
 	return t
 }
 
-func clientTLS(spec *conf.Upstream, target conf.Target, ca []byte) *tls.Config {
-	name := spec.TLSServerName
-	if name == "" {
-		name, _, _ = net.SplitHostPort(target.Address)
-	}
+func clientTLS(spec *conf.Upstream, hostname string, ca []byte) *tls.Config {
 	return &tls.Config{
-		RootCAs: pool(ca), ServerName: name, NextProtos: []string{"http/1.1"}, ClientSessionCache: tls.NewLRUClientSessionCache(0),
+		RootCAs: pool(ca), ServerName: cmp.Or(spec.TLSServerName, hostname), NextProtos: []string{"http/1.1"}, ClientSessionCache: tls.NewLRUClientSessionCache(0),
 	}
 }
 

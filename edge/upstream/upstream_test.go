@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -39,9 +40,9 @@ func spec(targets ...string) *conf.Upstream {
 }
 
 // draft makes the upstreams of one configuration, which must not fail.
-func draft(t *testing.T, old Set, specs ...*conf.Upstream) Set {
+func draft(t testing.TB, old Set, specs ...*conf.Upstream) Set {
 	t.Helper()
-	set, wrong := Draft(specs, old)
+	set, wrong := Draft(specs, old, slog.New(slog.DiscardHandler))
 	if wrong != nil || len(set) != len(specs) {
 		t.Fatalf("drafted %v, %v", set, wrong)
 	}
@@ -49,39 +50,6 @@ func draft(t *testing.T, old Set, specs ...*conf.Upstream) Set {
 		t.Cleanup(u.Retire)
 	}
 	return set
-}
-
-func TestPick(t *testing.T) {
-	names := func(targets []*Target) (s string) {
-		for _, t := range targets {
-			s += t.Name
-		}
-		return s
-	}
-	s := spec("http://a", "http://b", "http://c")
-	u := draft(t, nil, s)[s]
-	var got []string
-	for range 6 {
-		got = append(got, names(u.Pick()))
-	}
-	slices.Sort(got[:3])
-	slices.Sort(got[3:])
-	if want := []string{"abc", "bca", "cab", "abc", "bca", "cab"}; !slices.Equal(got, want) {
-		t.Errorf("picked %q", got)
-	}
-	u.next.Store(1<<32 - 2) // the count starts anew
-	for range 4 {
-		if p := names(u.Pick()); len(p) != 3 {
-			t.Errorf("picked %q", p)
-		}
-	}
-	if p := u.Pick(); &p[0] == &u.targets[0] && len(u.targets) > 1 && cap(p) > len(p) {
-		t.Error("an append to what was picked would change the upstream")
-	}
-	one := spec("http://a")
-	if p := names(draft(t, nil, one)[one].Pick()); p != "a" {
-		t.Errorf("picked %q", p)
-	}
 }
 
 func TestDraftKeeps(t *testing.T) {
@@ -110,6 +78,9 @@ func TestDraftKeeps(t *testing.T) {
 		"response":          {func(s *conf.Upstream) { s.Timeouts.Response++ }, false},
 		"idle":              {func(s *conf.Upstream) { s.Timeouts.Idle++ }, false},
 		"host":              {func(s *conf.Upstream) { s.HostTarget = true }, false},
+		"max_fails":         {func(s *conf.Upstream) { s.MaxFails++ }, false},
+		"fail_timeout":      {func(s *conf.Upstream) { s.FailTimeout++ }, false},
+		"balance":           {func(s *conf.Upstream) { s.LeastConnections = true }, false},
 		"server_name":       {func(s *conf.Upstream) { s.TLSServerName = "x" }, false},
 		"a target's scheme": {func(s *conf.Upstream) { s.Targets[1].Scheme = "http" }, false},
 		"a target":          {func(s *conf.Upstream) { s.Targets[1].Address = "b:3" }, false},
@@ -161,7 +132,7 @@ func TestDraftMistakes(t *testing.T) {
 		name := []string{"missing.pem", "empty.pem", "key.pem", ""}[i]
 		s.CA = conf.File{Path: filepath.Join(dir, name), Pos: conf.Pos{File: "edge.toml", Line: i + 1, Column: 5}}
 	}
-	set, wrong := Draft([]*conf.Upstream{missing, good, empty, key, folder}, nil)
+	set, wrong := Draft([]*conf.Upstream{missing, good, empty, key, folder}, nil, nil)
 	if len(set) != 1 || set[good] == nil || len(wrong) != 4 {
 		t.Fatalf("drafted %v, %v", set, wrong)
 	}
@@ -203,7 +174,7 @@ func TestRetire(t *testing.T) {
 	} else if ask(t, same, "/"); open.Load() != 1 {
 		t.Errorf("%d connections after a reload", open.Load())
 	}
-	slow, _, err := begin(u.Pick()[0], "/slow")
+	slow, _, err := begin(u.Targets()[0], "/slow")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,7 +203,7 @@ func ask(t *testing.T, u *Upstream, path string) string {
 }
 
 func try(u *Upstream, path string) (string, error) {
-	target := u.Pick()[0]
+	target := u.Targets()[0]
 	if target.H2C {
 		return tryH2C(target, path)
 	}
