@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -142,4 +143,33 @@ func TestFinishEndsARead(t *testing.T) {
 			c.ends()
 		}
 	}
+}
+
+// A client that says its end together with its request is answered, and then not waited for: nobody is told of that end, so it is looked for.
+func TestEndWithTheRequest(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c := (&site{t: t, addr: ln.Addr().String()}).dial(t)
+	c.send("GET /last HTTP/1.1\nHost: a.test\n\n")
+	c.Conn.(*net.TCPConn).CloseWrite()
+	nc, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(10 * time.Millisecond) // until the poller has heard of both, of which it tells once
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		st, _ := newStream(nc, false)
+		Serve(st, Options{
+			Handler: wire.HandlerFunc(path), Info: settings{}.info(), MaxHeader: 4096, Header: time.Hour, Idle: time.Hour,
+			Last: func() bool { return false }, Waits: func(bool) {},
+		})
+	}()
+	c.expect("GET", 200, "/last")
+	c.ends()
+	wait(t, "the connection is let go", ended)
 }
