@@ -109,8 +109,11 @@ func (c *ClientConn) listen() bool {
 	return true
 }
 
-// silent is Quiet, within a Wait.
+// silent is Quiet, within a Wait. Where there is no kernel to ask, nothing has come.
 func (c *ClientConn) silent() bool {
+	if !c.below.Polled() {
+		return true
+	}
 	n, err := c.nc.Read(c.quiet.one[:])
 	return n == 0 && err == socket.ErrDry
 }

@@ -46,6 +46,9 @@ func New(nc net.Conn) *Conn {
 	return c
 }
 
+// Polled says whether nc is a socket of the kernel, so that its Reads in Wait do not wait.
+func (c *Conn) Polled() bool { return c.raw != nil }
+
 // Wait calls step now, and whenever something comes, be it the end, until step says that it is over. The error is that of a read deadline,
 // or of a connection that is closed. In step Read does not wait, and whoever closes the connection waits for step to return: step must not close it.
 //
