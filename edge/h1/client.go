@@ -199,14 +199,11 @@ func (c *ClientConn) exchange() bool {
 			return false
 		}
 	}
-	n, err := c.nc.Read(c.in.room())
-	if n == 0 && err == socket.ErrDry {
+	err := c.fill()
+	if err == socket.ErrDry {
 		return false
 	}
-	c.in.w += n
-	if c.got = n > 0; !c.got {
-		c.ask.err = err
-	}
+	c.got, c.ask.err = err == nil, err
 	return true
 }
 
@@ -438,10 +435,7 @@ func (s *sweeper) addClient(c *ClientConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clients[c] = struct{}{}
-	if !s.running {
-		s.running = true
-		time.AfterFunc(s.period, s.tick)
-	}
+	s.run()
 }
 
 func (s *sweeper) removeClient(c *ClientConn) {
@@ -465,6 +459,6 @@ func (s *sweeper) enforceClients(now int64) {
 // extend gives a write that waits more time.
 func (l *limit) extend(d time.Duration) {
 	if at := l.at.Load(); at > 0 {
-		l.at.CompareAndSwap(at, sweep.ticks.Load()+int64((d+sweep.period-1)/sweep.period)+1)
+		l.at.CompareAndSwap(at, sweep.after(d))
 	}
 }

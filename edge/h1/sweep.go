@@ -32,10 +32,20 @@ func (s *sweeper) add(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns[c] = struct{}{}
+	s.run()
+}
+
+// run has the sweeper run, now that there is somebody to look at. s.mu is held.
+func (s *sweeper) run() {
 	if !s.running {
 		s.running = true
 		time.AfterFunc(s.period, s.tick)
 	}
+}
+
+// after is the tick at which d is over: d from now, and up to two periods more.
+func (s *sweeper) after(d time.Duration) int64 {
+	return s.ticks.Load() + int64((d+s.period-1)/s.period) + 1
 }
 
 func (s *sweeper) remove(c *conn) {
@@ -105,7 +115,7 @@ const spent = -1
 
 // set allows d from now, and up to two periods more.
 func (l *limit) set(d time.Duration) {
-	l.at.Store(sweep.ticks.Load() + int64((d+sweep.period-1)/sweep.period) + 1)
+	l.at.Store(sweep.after(d))
 }
 
 // clear takes the limit back, and says whether it was kept. If not, the deadline stands or is about to, whatever was read meanwhile.

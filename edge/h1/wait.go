@@ -1,8 +1,6 @@
 package h1
 
-import (
-	"edge/edge/socket"
-)
+import "edge/edge/socket"
 
 // rest waits for requests, and serves those that come in one piece. It ends when there is one that does not, or nothing more is to come.
 // Nothing is held of a buffer meanwhile: most connections rest, most of the time.
@@ -21,9 +19,7 @@ func (c *conn) rest() {
 // whileHere serves the requests that are here in full; none of its reads waits, so that none is in vain. It says whether it is not to be called
 // again when more has come.
 func (c *conn) whileHere() bool {
-	if !c.rouse() {
-		c.over = true
-	}
+	c.over = !c.rouse()
 	for !c.over {
 		if c.in.len() == 0 {
 			err := c.fill()
@@ -36,20 +32,25 @@ func (c *conn) whileHere() bool {
 			}
 			c.o.Waits(false)
 		}
-		if !c.begins() {
+		if !c.takeWhole() {
 			break
 		}
-		text, err := c.takeHead()
-		if text == nil && err == nil {
-			break
-		}
-		c.over = !c.parse(text, err)
-		if !c.over && !c.bodyHere() {
-			break
-		}
-		c.over = c.over || !c.one()
+		c.over = !c.one()
 	}
 	return true
+}
+
+// takeWhole takes a head that is here, and says whether its request can be served without another read. A head that is none is the end.
+func (c *conn) takeWhole() bool {
+	if !c.begins() {
+		return false
+	}
+	text, err := c.takeHead()
+	if text == nil && err == nil {
+		return false
+	}
+	c.over = !c.parse(text, err)
+	return !c.over && c.bodyHere()
 }
 
 // bodyHere says whether the handler can be left to itself: there is nothing more to read for it, and no tunnel to become.

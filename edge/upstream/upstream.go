@@ -58,7 +58,7 @@ type Target struct {
 	tls     *tls.Config
 }
 
-// bodyIdle ends an answer of which nothing comes, as long as a tunnel may be silent: events can be rare.
+// bodyIdle ends an answer of which nothing comes: events can be rare.
 const bodyIdle = time.Hour
 
 // RoundTrip asks a target that is H2C. See http.RoundTripper; but r.Header gets a Te: gRPC's C++ servers refuse requests without it.
