@@ -159,12 +159,11 @@ func (snap *Snapshot) tunnel(l *listener, tunnels *tunnel.Registry) func(context
 	protocol := string(l.conf.Protocol)
 	return func(ctx context.Context, c *serve.Conn) {
 		info := c.Info()
-		r := &record.Record{Start: time.Now(), Listener: info.Listener, Client: info.Remote, Proto: protocol, Tunnel: true}
+		r := &record.Record{Start: time.Now(), Listener: info.Listener, Client: info.Remote, Proto: protocol, Tunnel: true, Event: record.TunnelFailed}
 		if info.TLS != nil {
 			r.TLS = info.TLS.Version
 		}
-		event := "tunnel failed"
-		defer func() { log.Write(r, event) }()
-		proxy.Relay(ctx, up, tunnels, c, r, func() { event = "tunnel ended"; log.Write(r, "tunnel opened") })
+		defer log.Write(r)
+		proxy.Relay(ctx, up, tunnels, c, r, func() { logOpened(log, r) })
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"edge/conf"
 	"edge/edge/accesslog"
 	"edge/edge/guard"
+	"edge/edge/record"
 	"edge/edge/serve"
 	"edge/edge/upstream"
 	"edge/edge/vhost"
@@ -171,9 +172,11 @@ func (e *entry) snapshot() *Snapshot {
 // Serve sees to it that every request is answered and logged.
 func (e *entry) Serve(x *wire.Exchange) {
 	snap := e.snapshot()
-	log, event := snap.log, "request"
-	x.Responder = opened{x.Responder, func() { event = "tunnel ended"; log.Write(x.Record, "tunnel opened") }}
-	defer func() { log.Write(x.Record, event) }()
+	x.Record.Event = record.Request
+	if x.Upgrade != nil {
+		x.Responder = opened{x.Responder, snap.log, x.Record}
+	}
+	defer snap.log.Write(x.Record)
 	defer e.survive(x)
 	snap.serve(snap.listeners[snap.sockets[e.socket].Listener], x)
 }
@@ -202,18 +205,25 @@ func (snap *Snapshot) retire(next *Snapshot) {
 	}
 }
 
-// opened notes when a request becomes a tunnel.
+// opened logs when a request becomes a tunnel.
 type opened struct {
 	wire.Responder
-	note func()
+	log    *accesslog.Log
+	record *record.Record
 }
 
 func (o opened) Tunnel(f wire.Fields) (wire.Stream, error) {
 	s, err := o.Responder.Tunnel(f)
 	if err == nil {
-		o.note()
+		logOpened(o.log, o.record)
 	}
 	return s, err
+}
+
+func logOpened(log *accesslog.Log, r *record.Record) {
+	r.Event = record.TunnelOpened
+	log.Write(r)
+	r.Event = record.TunnelEnded
 }
 
 // ruled sets and removes the response fields that a vhost's configuration says.

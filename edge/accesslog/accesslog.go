@@ -77,76 +77,85 @@ func (closed) Write([]byte) (int, error) { return 0, os.ErrClosed }
 // Lost is how many lines could not be written.
 func (l *Log) Lost() int64 { return l.lost.Load() }
 
-// Write writes the line of a request that ended now.
-func (l *Log) Write(r *record.Record, event string) {
+// Write writes a request's line: when it has ended, and for a tunnel also when it was opened.
+func (l *Log) Write(r *record.Record) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.out == nil {
 		return
 	}
 	buf := l.lines.Get().(*[]byte)
-	*buf = appendLine((*buf)[:0], r, event, time.Now())
+	*buf = appendLine((*buf)[:0], r, time.Now())
 	if _, err := l.out.Write(*buf); err != nil {
 		l.lost.Add(1)
 	}
 	l.lines.Put(buf)
 }
 
-func appendLine(b []byte, r *record.Record, event string, now time.Time) []byte {
+func appendLine(b []byte, r *record.Record, now time.Time) []byte {
 	b = append(b, `{"time":"`...)
 	b = r.Start.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
 	b = append(b, '"')
-	b = text(b, "event", event)
-	b = text(b, "listener", r.Listener)
-	b = text(b, "vhost", r.Vhost)
-	b = text(b, "route", r.Route)
+	b = text(b, `,"event":`, string(r.Event))
+	b = text(b, `,"listener":`, r.Listener)
+	b = text(b, `,"vhost":`, r.Vhost)
+	b = text(b, `,"route":`, r.Route)
 	if r.Client.IsValid() {
-		b = text(b, "client", r.Client.String())
+		b = append(r.Client.AppendTo(append(b, `,"client":"`...)), '"')
 	}
-	b = text(b, "method", r.Method)
-	b = text(b, "host", r.Host)
-	b = text(b, "path", r.Path) // without the query: it may hold a secret
-	b = text(b, "proto", r.Proto)
+	b = text(b, `,"method":`, r.Method)
+	b = text(b, `,"host":`, r.Host)
+	b = text(b, `,"path":`, r.Path) // without the query: it may hold a secret
+	b = text(b, `,"proto":`, r.Proto)
 	if r.TLS != 0 {
-		b = text(b, "tls", tls.VersionName(r.TLS))
+		b = text(b, `,"tls":`, tls.VersionName(r.TLS))
 	}
-	b = number(b, "status", int64(r.Status))
-	b = number(b, "in", r.BytesIn)
-	b = number(b, "out", r.BytesOut)
-	b = number(b, "us", now.Sub(r.Start).Microseconds())
-	b = text(b, "upstream", r.Upstream)
-	b = text(b, "user", r.User)
-	b = text(b, "reason", r.Reason)
+	b = number(b, `,"status":`, int64(r.Status))
+	b = number(b, `,"in":`, r.BytesIn)
+	b = number(b, `,"out":`, r.BytesOut)
+	b = number(b, `,"us":`, now.Sub(r.Start).Microseconds())
+	b = text(b, `,"upstream":`, r.Upstream)
+	b = text(b, `,"user":`, r.User)
+	b = text(b, `,"reason":`, r.Reason)
 	if r.Err != nil {
-		b = text(b, "error", r.Err.Error())
+		b = text(b, `,"error":`, r.Err.Error())
 	}
 	return append(b, "}\n"...)
 }
 
-func number(b []byte, key string, n int64) []byte {
-	return strconv.AppendInt(fmt.Appendf(b, `,"%s":`, key), n, 10)
-}
+func number(b []byte, key string, n int64) []byte { return strconv.AppendInt(append(b, key...), n, 10) }
 
 // text appends a member, unless it is empty.
 func text[T string | []byte](b []byte, key string, s T) []byte {
 	if len(s) == 0 {
 		return b
 	}
-	return quote(fmt.Appendf(b, `,"%s":`, key), string(s))
+	return quote(append(b, key...), s)
 }
 
 // quote appends a JSON string. Bytes that are no UTF-8 become the replacement character, as JSON demands.
-func quote(b []byte, s string) []byte {
+func quote[T string | []byte](b []byte, s T) []byte {
 	b = append(b, '"')
-	for _, r := range s {
+	done := 0 // what of s is in b
+	for i := 0; i < len(s); {
+		c, n := s[i], 1
+		if c >= ' ' && c < 0x7f && c != '"' && c != '\\' {
+			i++
+			continue
+		}
+		b = append(b, s[done:i]...)
 		switch {
-		case r == '"' || r == '\\':
-			b = append(b, '\\', byte(r))
-		case r < ' ' || r == 0x7f:
-			b = fmt.Appendf(b, `\u%04x`, r)
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < utf8.RuneSelf:
+			b = fmt.Appendf(b, `\u%04x`, c)
 		default:
+			var r rune
+			r, n = utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
 			b = utf8.AppendRune(b, r)
 		}
+		i += n
+		done = i
 	}
-	return append(b, '"')
+	return append(append(b, s[done:]...), '"')
 }

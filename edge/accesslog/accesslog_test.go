@@ -18,16 +18,16 @@ func TestLine(t *testing.T) {
 	start := time.Date(2026, 11, 23, 6, 0, 0, 5e6, time.UTC)
 	r := &record.Record{
 		Start: start, Listener: "https", Client: netip.MustParseAddrPort("[::1]:5"), Proto: "HTTP/1.1", TLS: 0x304,
-		Method: []byte("GET"), Host: []byte("a.test"), Path: []byte("/\"\\\x01\xff"), Status: 200, BytesOut: 3, Reason: "idle", Err: errors.New("why"),
+		Method: []byte("GET"), Host: []byte("a.test"), Path: []byte("/\"\\\x01\xffé\x7f€"), Status: 200, BytesOut: 3, Event: record.TunnelEnded, Reason: "idle", Err: errors.New("why"),
 	}
-	line := appendLine(nil, r, "request", start.Add(1500*time.Microsecond))
+	line := appendLine(nil, r, start.Add(1500*time.Microsecond))
 	var got map[string]any
 	if err := json.Unmarshal(line, &got); err != nil {
 		t.Fatalf("%v: %s", err, line)
 	}
 	want := map[string]any{
-		"time": "2026-11-23T06:00:00.005Z", "event": "request", "listener": "https", "client": "[::1]:5", "proto": "HTTP/1.1",
-		"tls": "TLS 1.3", "method": "GET", "host": "a.test", "path": "/\"\\\x01\ufffd", "status": 200.0, "in": 0.0, "out": 3.0,
+		"time": "2026-11-23T06:00:00.005Z", "event": "tunnel ended", "listener": "https", "client": "[::1]:5", "proto": "HTTP/1.1",
+		"tls": "TLS 1.3", "method": "GET", "host": "a.test", "path": "/\"\\\x01\ufffdé\x7f€", "status": 200.0, "in": 0.0, "out": 3.0,
 		"us": 1500.0, "reason": "idle", "error": "why",
 	}
 	for k, v := range want {
@@ -52,7 +52,7 @@ func TestReopenLosesNothing(t *testing.T) {
 	for range writers {
 		wg.Go(func() {
 			for range each {
-				l.Write(&record.Record{Start: time.Now()}, "request")
+				l.Write(&record.Record{Event: record.Request, Start: time.Now()})
 			}
 		})
 	}
@@ -74,7 +74,7 @@ func TestReopenLosesNothing(t *testing.T) {
 			t.Fatalf("not JSON: %s", line)
 		}
 	}
-	l.Write(&record.Record{}, "request")
+	l.Write(&record.Record{})
 	if l.Lost() != 1 {
 		t.Error("a line after Close is not counted as lost")
 	}

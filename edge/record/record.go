@@ -6,8 +6,19 @@ import (
 	"time"
 )
 
+// Event is what a Record is logged for. A tunnel is logged twice.
+type Event string
+
+const (
+	Request      Event = "request"
+	TunnelOpened Event = "tunnel opened"
+	TunnelEnded  Event = "tunnel ended"
+	TunnelFailed Event = "tunnel failed" // no target was reached
+)
+
 // Record is one request's facts. Byte slices belong to the engine and die with the request: who keeps them copies them.
 type Record struct {
+	Event    Event
 	Start    time.Time // the head was read
 	Listener string
 	Client   netip.AddrPort // invalid on a unix socket
@@ -24,7 +35,7 @@ type Record struct {
 	Status   int   // 0: no head was sent
 	BytesIn  int64 // of the body, or of a tunnel
 	BytesOut int64
-	Tunnel   bool   // the connection left HTTP; the record is logged at its opening and at its end
+	Tunnel   bool   // the connection left HTTP
 	Reason   string // why the tunnel ended; "": it has not
 	Err      error  // why the answer, or the tunnel's end, is not what was meant
 }
