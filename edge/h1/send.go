@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"cmp"
 	"io"
 	"net"
 	"os"
@@ -43,13 +44,25 @@ func (a *answer) write(p []byte) error {
 	for len(p) > 0 && a.err == nil {
 		n := min(len(p), piece)
 		a.c.writing.set(a.c.o.Info.Write)
-		_, a.err = a.c.nc.Write(p[:n])
+		a.err = a.send(p[:n])
 		if !a.c.writing.clear() && a.err == nil {
 			a.err = os.ErrDeadlineExceeded
 		}
 		p = p[n:]
 	}
 	return a.err
+}
+
+// send writes a piece. What takes more than one of TLS's records leaves in one system call all the same.
+func (a *answer) send(p []byte) error {
+	if len(p) <= smallSize || a.c.o.Info.TLS == nil {
+		_, err := a.c.nc.Write(p)
+		return err
+	}
+	s := a.c.nc.Socket()
+	s.Join()
+	_, err := a.c.nc.Write(p)
+	return cmp.Or(err, s.Flush())
 }
 
 // ReadFrom sends r to its end, by sendfile or splice where nothing lies between the body and the socket and there is enough to send.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +35,10 @@ type Conn struct {
 	fd       int
 	inside   bool // of step
 	dry      bool // of bytes, until the poller says more
+
+	mu     sync.Mutex // of writing, and of what follows
+	joined *[]byte    // what was written since Join; nil: it goes out at once
+	broken error      // of a write of what was joined: whoever wrote it took it for sent, so nothing may follow
 }
 
 // New makes a Conn of nc. Where that is not the kernel's, as in tests, the Reads in Wait do wait.
@@ -96,6 +101,52 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	c.dry = n < len(p)
 	return n, nil
+}
+
+// joints holds what is joined: four of TLS's records, and what they add.
+var joints = sync.Pool{New: func() any { b := make([]byte, 0, 66<<10); return &b }}
+
+// Join has what is written wait for Flush, to leave in one system call: TLS writes each of its records on its own.
+func (c *Conn) Join() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.joined = joints.Get().(*[]byte)
+}
+
+// Flush ends Join, and writes what waits.
+func (c *Conn) Flush() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.flush()
+	joints.Put(c.joined)
+	c.joined = nil
+	return err
+}
+
+func (c *Conn) flush() error {
+	if c.broken == nil {
+		_, c.broken = c.Conn.Write(*c.joined)
+	}
+	*c.joined = (*c.joined)[:0]
+	return c.broken
+}
+
+// Write writes; between Join and Flush it may say so before it is true.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.broken != nil:
+		return 0, c.broken
+	case c.joined == nil:
+		return c.Conn.Write(p)
+	case len(*c.joined)+len(p) > cap(*c.joined):
+		if err := c.flush(); err != nil {
+			return 0, err
+		}
+	}
+	*c.joined = append(*c.joined, p...)
+	return len(p), nil
 }
 
 // Control gives the descriptor to f, for a question to the kernel; any goroutine may ask.
