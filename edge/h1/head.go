@@ -197,7 +197,8 @@ func (h *head) add(name, value []byte) error {
 		}
 		h.expect = true
 	case "keep-alive":
-		h.timeout = keepAliveTimeout(value)
+		seconds, said := keepAliveTimeout(value)
+		h.timeout, h.close = seconds, h.close || said && seconds == 0
 	case "cookie":
 		return h.addCookie(name, value)
 	default:
@@ -297,15 +298,15 @@ func (h *head) addCookie(name, value []byte) error {
 	return nil
 }
 
-// keepAliveTimeout reads "timeout=5, max=100"; 0 where it says none.
-func keepAliveTimeout(value []byte) int {
+// keepAliveTimeout reads "timeout=5, max=100".
+func keepAliveTimeout(value []byte) (seconds int, said bool) {
 	for part := range bytes.SplitSeq(value, []byte(",")) {
 		name, v, _ := bytes.Cut(trim(part), []byte("="))
 		if n, ok := parseUint(trim(v)); ok && bytes.EqualFold(trim(name), []byte("timeout")) && n <= math.MaxInt32 {
-			return int(n)
+			return int(n), true
 		}
 	}
-	return 0
+	return 0, false
 }
 
 // parseUint reads a decimal number, digits only, that fits.
