@@ -43,6 +43,7 @@ func TestRecorderFindsFaults(t *testing.T) {
 		start + "X-Forwarded-For: 1\nX-Forwarded-For: 2\n\n":         "more than one: 2 of x-forwarded-for",
 		start + "X_Forwarded-For: 1\n\n":                             "look-alike",
 		start + "Remote_User: a\n\n":                                 "look-alike",
+		start + "Content_Length: 1\n\n":                              "look-alike",
 		chunked + "+1\nx\n0\n\n":                                     "chunk size",
 		chunked + "0x1\nx\n0\n\n":                                    "chunk size",
 		chunked + "1;a=b\nx\n0\n\n":                                  "chunk size",

@@ -270,7 +270,7 @@ func hopByHop(name string) bool {
 		"upgrade", "http2-settings"}, name)
 }
 
-// alike says whether CGI would take a name for one of those by which an upstream is told who asks.
+// alike says whether CGI would take a name for one of those by which an upstream is told who asks, or where a body ends.
 func alike(name string) bool {
 	plain := strings.Map(func(r rune) rune {
 		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
@@ -278,7 +278,8 @@ func alike(name string) bool {
 		}
 		return '-'
 	}, name)
-	return plain != name && (strings.HasPrefix(plain, "x-forwarded-") || strings.HasPrefix(plain, "remote-") || plain == "x-real-ip" || plain == "forwarded")
+	return plain != name && (strings.HasPrefix(plain, "x-forwarded-") || strings.HasPrefix(plain, "remote-") ||
+		slices.Contains([]string{"x-real-ip", "forwarded", "transfer-encoding", "content-length", "connection", "host"}, plain))
 }
 
 // framing gives the body's reader, if there is only one way to tell its length.

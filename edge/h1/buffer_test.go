@@ -3,6 +3,7 @@ package h1
 import (
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -86,4 +87,37 @@ func TestIdleHoldsNoBuffer(t *testing.T) {
 		}
 		c.Close()
 	}
+}
+
+// A connection that rests has a small stack, whatever its handshake and its requests needed: the garbage collector takes the rest away.
+func TestIdleStack(t *testing.T) {
+	if raced {
+		t.Skip("the race detector makes frames larger")
+	}
+	const conns, most = 200, 8 << 10 // bytes for each
+	s := newSite(t, "h1", true, settings{}, path)
+	before := stacks()
+	for range conns {
+		c := s.dial(t)
+		c.works()
+		defer c.Close()
+	}
+	for limit := time.Now().Add(patience); ; runtime.Gosched() {
+		each := (stacks() - before) / conns
+		if each <= most {
+			t.Logf("%d bytes of stack for each connection", each)
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%d bytes of stack for each connection", each)
+		}
+	}
+}
+
+// stacks are the bytes of all stacks, after a garbage collection.
+func stacks() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.StackInuse)
 }

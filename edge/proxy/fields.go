@@ -8,7 +8,7 @@ import (
 	"edge/edge/wire"
 )
 
-// claims are the fields by which upstreams are told who asks and from where. What a client sends under these names, or under a name
+// claims are the fields by which upstreams are told who asks, from where, and where a body ends. What a client sends under these names, or under a name
 // that an upstream may take for one of them, is dropped on every request before ours are set. The bare "proxy" is HTTP_PROXY to a CGI
 // program and its HTTP client (CVE-2016-5385). What Proxy-Authorization says was said to us (RFC 9110 section 11.7.2).
 var claims = map[string]bool{
@@ -17,6 +17,10 @@ var claims = map[string]bool{
 	"x-host": true, "x-original-host": true, "x-http-host-override": true,
 	"x-original-url": true, "x-rewrite-url": true, "x-original-uri": true, "x-original-method": true,
 	"proxy": true, "proxy-authorization": true,
+
+	// Framing, which only the engine sends: what stands among the fields is "Content_Length" or another look-alike.
+	"content-length": true, "transfer-encoding": true, "connection": true, "keep-alive": true, "host": true, "te": true, "trailer": true,
+	"upgrade": true, "expect": true,
 }
 
 var claimPrefixes = []string{"remote-", "x-remote-", "x-forwarded-", "x-auth-request-", "x-authentik-", "x-webauth-", "x-token-", "x-vouch-", "x-edge-"}

@@ -30,6 +30,8 @@ var claimed = []string{
 	"X_Forwarded_User", "x_forwarded-For", "X.Forwarded.For", "X-Forwarded_For_", "X_Real_IP", "x-real-ip_", "X-Real.IP", "X_Auth_Request_Email", "Forwarded_",
 	"Remote--User", "X-Edge_User", "proxy_", "Proxy_Authorization", "CLIENT_IP", "X_Host", "X.Original.Host", "x_http_host_override_", "Fastly_Client_IP",
 	"X_Original_Forwarded_For",
+
+	"Content_Length", "Transfer_Encoding", "transfer.encoding", "Host_", "Connection_", "Expect_", "Trailer.",
 }
 
 var unclaimed = []string{
