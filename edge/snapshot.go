@@ -78,6 +78,10 @@ const reserved = "/.edge"
 
 // serve answers one request that came by a listener.
 func (s *Snapshot) serve(l *listener, x *wire.Exchange) {
+	if string(x.Path) == "*" {
+		options(x)
+		return
+	}
 	if l.conf.RedirectTo != nil {
 		moved(x, "https://"+hostOnly(string(x.Authority))+l.redirect+x.Target())
 		return
@@ -108,6 +112,17 @@ func (s *Snapshot) serve(l *listener, x *wire.Exchange) {
 		wire.ReplyText(x, http.StatusNotFound, "There is nothing here.")
 	case guard.Pass(x, s.login, site.id, r.access):
 		r.serve(x)
+	}
+}
+
+// options answers OPTIONS *, which asks the server and none of its sites whether it is there (RFC 9110 section 9.3.7).
+func options(x *wire.Exchange) {
+	err := x.Head(http.StatusNoContent, nil, 0)
+	if err == nil {
+		err = x.Finish(nil)
+	}
+	if err != nil {
+		x.Abort(err)
 	}
 }
 
