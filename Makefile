@@ -2,8 +2,8 @@
 # make check  gofmt, vet, staticcheck, and every test with the race detector: floors and package comments are among them
 # make fuzz   looks for new input that breaks what reads requests, FUZZTIME for each target
 # make test   what check does, having installed what the tests need
-# make conformance   asks edge, nginx, haproxy and net/http about every request of the table, has slow clients besiege edge, and
-#                    writes the figures of docs/CONFORMANCE.md
+# make conformance   asks edge, nginx, haproxy and net/http about every request of the table, has slow clients besiege edge and other
+#                    people's programs ask it, and writes the figures of docs/CONFORMANCE.md
 # make pgo    makes default.pgo anew, by which the compiler knows what runs most
 # make bench  measures edge beside nginx, HAProxy and Caddy, for 14 minutes; BENCH="-write" keeps the table. No part of CI
 
@@ -15,10 +15,14 @@ programs = chromium curl gcc nginx haproxy slowhttptest
 bench_packages = nginx haproxy wrk nghttp2-client openssl
 bench_programs = nginx haproxy wrk h2load openssl
 
+# And for conformance, beside both.
+conformance_packages = redis-server redis-tools hey
+conformance_programs = redis-server redis-cli hey
+
 FUZZTIME = 30s
 BENCH =
 
-.PHONY: run build test check fuzz conformance tools pgo bench bench-tools
+.PHONY: run build test check fuzz conformance tools pgo bench bench-tools conformance-tools
 
 run: build
 	exec bin/edge -c conf/edge.toml
@@ -56,8 +60,9 @@ fuzz:
 	$(call fuzz,FuzzCheck,./edge/wire)
 	$(call fuzz,FuzzCanonicalHost,./edge/wire)
 
-conformance: tools
-	CONFORMANCE=docs/CONFORMANCE.md go test -count=1 -timeout 10m -run '^(TestConformance|TestPeers|TestSlowClients)$$' .
+conformance: tools conformance-tools
+	CI=true PATH="$$PATH:$(CURDIR)/bin" CONFORMANCE=docs/CONFORMANCE.md go test -count=1 -timeout 12m \
+		-run '^(TestConformance|TestPeers|TestSlowClients|TestH2Spec|TestClients|TestRedisThroughTunnels)$$' .
 
 # The profile leaves readRecordOrCCS out, so that its callees stand directly below crypto/tls's Read and are put into it: only then the
 # compiler sees that the reader which each of them makes stays on the stack. TestAllocRelay counts that.
@@ -86,6 +91,11 @@ endef
 # Tests that need what is missing are left out, each with a word; where CI is set they fail.
 tools:
 	$(call install,$(programs),$(packages),Without them the browser tests and those with curl, nginx and haproxy are left out.)
+
+# h2spec is no package of Debian's, and its release tags are not on the module proxy: "latest" is the last one that is.
+conformance-tools: bench-tools
+	$(call install,$(conformance_programs),$(conformance_packages),The tests that need them fail.)
+	test -x bin/h2spec || GOBIN=$(CURDIR)/bin go install github.com/summerwind/h2spec/cmd/h2spec@latest
 
 bench-tools:
 	$(call install,$(bench_programs),$(bench_packages),A peer that is missing is left out; nginx must be there as it is the origin too.)
