@@ -1,21 +1,45 @@
 package h1
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
-// A small buffer is for a head and a small body, or for an answer that leaves in one write; a large one for bodies.
+// A small buffer is for a head and a small body, or for an answer that leaves in one write; a large one for bodies, a huge one for those of
+// which much is to come: it halves the time that a megabyte takes, because who waits at either end is woken seldom.
 const (
 	smallSize = 16 << 10
 	largeSize = 64 << 10
+	hugeSize  = 256 << 10
 )
+
+// mostHuge is how many huge buffers are in use at a time, 64 MiB: a crowd that reads slowly must not fill the memory. Who comes later gets by
+// with a large one.
+const mostHuge = 256
 
 // The pools hold pointers, because a slice that goes into an interface is an allocation.
 var (
 	small = sync.Pool{New: func() any { b := make([]byte, smallSize); return &b }}
 	large = sync.Pool{New: func() any { b := make([]byte, largeSize); return &b }}
+	huge  = sync.Pool{New: func() any { b := make([]byte, hugeSize); return &b }}
+
+	hugeUsed atomic.Int32
 )
 
 func getSmall() *[]byte { return small.Get().(*[]byte) }
 func getLarge() *[]byte { return large.Get().(*[]byte) }
+
+// getFor gives a large buffer or a huge one, by how much is to come. It must be put back.
+func getFor(n int64) *[]byte {
+	if n <= 2*largeSize {
+		return getLarge()
+	}
+	if hugeUsed.Add(1) > mostHuge {
+		hugeUsed.Add(-1)
+		return getLarge()
+	}
+	return huge.Get().(*[]byte)
+}
 
 // putBack gives a buffer to its pool, for anybody to write into; nil and other sizes are let go.
 func putBack(b *[]byte) {
@@ -25,6 +49,9 @@ func putBack(b *[]byte) {
 		small.Put(b)
 	case len(*b) == largeSize:
 		large.Put(b)
+	case len(*b) == hugeSize:
+		huge.Put(b)
+		hugeUsed.Add(-1)
 	}
 }
 

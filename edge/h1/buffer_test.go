@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -120,4 +121,79 @@ func stacks() int64 {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return int64(m.StackInuse)
+}
+
+// A body of which much is to come is read in huge pieces, be its length said or seen; a short one is not. All buffers come back, also of an
+// answer that nobody reads to its end.
+func TestHugePieces(t *testing.T) {
+	size := strconv.Itoa(1 << 20)
+	for what, answer := range map[string]struct {
+		head string
+		body int
+		huge bool
+	}{
+		"a length":    {"Content-Length: " + size, 1 << 20, true},
+		"to the end":  {"Connection: close", 4 << 20, true},
+		"one of many": {"Content-Length: 100000", 100000, false},
+	} {
+		for _, whole := range []bool{true, false} {
+			used := hugeUsed.Load()
+			c, up := dialled(t, longLimits)
+			sent := make(chan error, 1)
+			go func() {
+				_, err := io.WriteString(up, "HTTP/1.1 200 OK\r\n"+answer.head+"\r\n\r\n"+strings.Repeat("x", answer.body))
+				up.CloseWrite()
+				sent <- err
+			}()
+			if err := c.Send(requestBy("GET")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.ReadHead(new(noted)); err != nil {
+				t.Fatal(err)
+			}
+			was, n := false, 0
+			for n < answer.body && (whole || n < answer.body/2) {
+				b, err := c.Next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				n, was = n+len(b), was || hugeUsed.Load() > used
+			}
+			if was != answer.huge {
+				t.Errorf("%s: huge buffers: %v", what, was)
+			}
+			c.Close()
+			if hugeUsed.Load() != used {
+				t.Errorf("%s, read whole %v: a huge buffer is gone", what, whole)
+			}
+			up.Close()
+			<-sent
+		}
+	}
+}
+
+// There are only so many huge buffers at a time.
+func TestMostHuge(t *testing.T) {
+	var got []*[]byte
+	for range mostHuge - hugeUsed.Load() {
+		b := getFor(hugeSize)
+		if got = append(got, b); len(*b) != hugeSize {
+			t.Fatalf("number %d has %d bytes", len(got), len(*b))
+		}
+	}
+	for range 2 {
+		b := getFor(hugeSize)
+		if len(*b) != largeSize {
+			t.Errorf("one more has %d bytes", len(*b))
+		}
+		putBack(b)
+	}
+	for _, b := range got {
+		putBack(b)
+	}
+	b := getFor(hugeSize)
+	if len(*b) != hugeSize {
+		t.Error("none came back")
+	}
+	putBack(b)
 }

@@ -270,7 +270,7 @@ func (c *ClientConn) write(p []byte) (n int, err error) {
 	for len(p) > 0 && err == nil {
 		var m int
 		c.startWriting()
-		m, err = c.nc.Write(p[:min(len(p), largeSize)])
+		m, err = c.nc.Write(p[:min(len(p), hugeSize)])
 		if !c.writing.clear() && err == nil {
 			err = os.ErrDeadlineExceeded
 		}
@@ -349,7 +349,7 @@ func (c *ClientConn) bodyOver(err error) {
 }
 
 func (c *ClientConn) sendLength(b io.Reader, length int64) (readErr, err error) {
-	buf := getLarge()
+	buf := getFor(length)
 	defer putBack(buf)
 	for ended := false; ; {
 		n, err := b.Read(*buf)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 
@@ -265,12 +266,8 @@ func (c *ClientConn) nextChunk() ([]byte, error) {
 
 // receive reads from the connection, within the time for progress. An end is one only where it ends the body.
 func (c *ClientConn) receive() error {
-	if c.in.r == c.in.w {
-		c.in.r, c.in.w = 0, 0
-		if c.in.buf == nil || len(*c.in.buf) < largeSize && (c.framing != withLength || c.left > smallSize) {
-			putBack(c.in.buf)
-			c.in.buf = getLarge()
-		}
+	if c.in.len() == 0 {
+		c.makeRoom()
 	}
 	c.reading.set(c.limits.Body)
 	err := c.fill()
@@ -285,6 +282,25 @@ func (c *ClientConn) receive() error {
 		err = io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// makeRoom gives the rest of the body a buffer after what is known of it.
+func (c *ClientConn) makeRoom() {
+	comes, have := int64(largeSize), 0
+	switch {
+	case c.framing == withLength:
+		comes = c.left
+	case c.full(): // by the last read: there is a lot of it
+		comes = math.MaxInt64
+	}
+	c.in.r, c.in.w = 0, 0
+	if c.in.buf != nil {
+		have = len(*c.in.buf)
+	}
+	if have == 0 || comes > int64(have) && have < hugeSize {
+		putBack(c.in.buf)
+		c.in.buf = getFor(comes)
+	}
 }
 
 // Ready says whether Next has something to give without waiting for it.

@@ -37,12 +37,10 @@ func (a *answer) flush() error {
 	return err
 }
 
-// piece is how much is written within one limit, so that a client that is slow but reads is not cut off.
-const piece = 256 << 10
-
+// write writes in pieces that each have their time, so that a client that is slow but reads is not cut off.
 func (a *answer) write(p []byte) error {
 	for len(p) > 0 && a.err == nil {
-		n := min(len(p), piece)
+		n := min(len(p), hugeSize)
 		a.c.writing.set(a.c.o.Info.Write)
 		a.err = a.send(p[:n])
 		if !a.c.writing.clear() && a.err == nil {
@@ -60,17 +58,18 @@ func (a *answer) send(p []byte) error {
 		return err
 	}
 	s := a.c.nc.Socket()
-	s.Join()
+	s.Join(len(p))
 	_, err := a.c.nc.Write(p)
 	return cmp.Or(err, s.Flush())
 }
 
 // ReadFrom sends r to its end, by sendfile or splice where nothing lies between the body and the socket and there is enough to send.
 func (a *answer) ReadFrom(r io.Reader) (n int64, err error) {
-	if tcp, left := a.direct(); tcp != nil {
+	tcp, left := a.direct()
+	if tcp != nil {
 		return a.sendFile(tcp, r, left)
 	}
-	buf := getLarge()
+	buf := getFor(left)
 	defer putBack(buf)
 	for {
 		m, err := r.Read(*buf)
@@ -90,14 +89,15 @@ func (a *answer) ReadFrom(r io.Reader) (n int64, err error) {
 	}
 }
 
-// direct gives the socket, if the body can go there as it is, and how much of it is to come.
+// direct gives the socket, if the body can go there as it is, and how much of it is to come; it may be negative, where nobody has said so.
 func (a *answer) direct() (*net.TCPConn, int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.writable() != nil || a.noBody || a.length-a.written <= joined {
-		return nil, 0
+	left := a.length - a.written
+	if a.writable() != nil || a.noBody || left <= joined {
+		return nil, left
 	}
-	return a.c.nc.TCP(), a.length - a.written
+	return a.c.nc.TCP(), left
 }
 
 // sendFile sends up to left bytes of r, what waits before them.
@@ -110,7 +110,7 @@ func (a *answer) sendFile(tcp *net.TCPConn, r io.Reader, left int64) (n int64, e
 	defer a.mu.Unlock()
 	err = a.flush()
 	for err == nil && limited.N > 0 && left > 0 && !a.aborted.Load() {
-		part := io.LimitedReader{R: limited.R, N: min(limited.N, left, piece)} // one, over a file: sendfile sees through it
+		part := io.LimitedReader{R: limited.R, N: min(limited.N, left, hugeSize)} // one, over a file: sendfile sees through it
 		a.c.writing.set(a.c.o.Info.Write)
 		var m int64
 		m, err = tcp.ReadFrom(&part)

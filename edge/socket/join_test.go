@@ -38,7 +38,7 @@ func TestJoin(t *testing.T) {
 		}
 	}
 	put('a')
-	c.Join()
+	c.Join(1)
 	for first := byte('b'); first < 'g'; first++ {
 		put(first)
 	}
@@ -61,7 +61,7 @@ func TestJoin(t *testing.T) {
 func TestJoinBreaks(t *testing.T) {
 	w := &writes{err: errors.New("no")}
 	c := New(w)
-	c.Join()
+	c.Join(1)
 	if _, err := c.Write([]byte("a")); err != nil {
 		t.Error(err)
 	}

@@ -103,14 +103,27 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// joints holds what is joined: four of TLS's records, and what they add.
-var joints = sync.Pool{New: func() any { b := make([]byte, 0, 66<<10); return &b }}
+// Room for what is joined: four or sixteen of TLS's records, and what they add.
+const (
+	jointSize     = 66 << 10
+	longJointSize = 264 << 10
+)
 
-// Join has what is written wait for Flush, to leave in one system call: TLS writes each of its records on its own.
-func (c *Conn) Join() {
+var (
+	joints     = sync.Pool{New: func() any { b := make([]byte, 0, jointSize); return &b }}
+	longJoints = sync.Pool{New: func() any { b := make([]byte, 0, longJointSize); return &b }}
+)
+
+// Join has what is written wait for Flush, to leave in one system call: TLS writes each of its records on its own. n is about how many bytes it
+// will be; for what there is no room for, there is a call more.
+func (c *Conn) Join(n int) {
+	pool := &joints
+	if n >= jointSize {
+		pool = &longJoints
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.joined = joints.Get().(*[]byte)
+	c.joined = pool.Get().(*[]byte)
 }
 
 // Flush ends Join, and writes what waits.
@@ -118,7 +131,12 @@ func (c *Conn) Flush() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	err := c.flush()
-	joints.Put(c.joined)
+	switch cap(*c.joined) {
+	case jointSize:
+		joints.Put(c.joined)
+	case longJointSize:
+		longJoints.Put(c.joined)
+	}
 	c.joined = nil
 	return err
 }
