@@ -24,16 +24,16 @@ var floors = map[string]int{
 
 	"edge/edge/upstream": 3, "edge/edge/serve": 3, "edge/edge/guard": 3,
 
-	"edge/edge/h1": 2, "edge/edge/tunnel": 2, "edge/edge/static": 2, "edge/edge/vhost": 2, "edge/edge/accesslog": 2, "edge/tlsconf": 2, "edge/sessions/users": 2,
+	"edge/edge/h1": 2, "edge/edge/tunnel": 2, "edge/edge/static": 2, "edge/edge/vhost": 2, "edge/edge/forwarded": 2, "edge/edge/accesslog": 2, "edge/tlsconf": 2, "edge/sessions/users": 2,
 
-	"edge/edge/wire": 1, "edge/listeners": 1, "edge/certs": 1, "edge/sessions": 1,
+	"edge/edge/htpasswd": 1, "edge/edge/wire": 1, "edge/listeners": 1, "edge/certs": 1, "edge/sessions": 1,
 
-	"edge/conf": 0, "edge/edge/record": 0, "edge/edge/socket": 0, "edge/reload": 0, "edge/reload/upgrade": 0, "edge/reload/drill": 0, "edge/certs/devcert": 0,
+	"edge/conf": 0, "edge/edge/ratelimit": 0, "edge/edge/record": 0, "edge/edge/socket": 0, "edge/reload": 0, "edge/reload/upgrade": 0, "edge/reload/drill": 0, "edge/certs/devcert": 0,
 
 	"edge/sessions/internal/sqlitefile": 0,
 
 	// Below the house: a single idea that knows nothing of edge.
-	"edge/statefile": -1,
+	"edge/statefile": -1, "edge/claim": -1,
 
 	// Beside the house: it knows edge only as a program.
 	"edge/bench": -1,

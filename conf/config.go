@@ -52,6 +52,8 @@ type Listener struct {
 	Timeouts       ListenerTimeouts
 	MaxConnections int       // open at once, over all its addresses; 0: no limit
 	MaxHeader      int64     // bytes of a request's head
+	TrustedProxies Prefixes  // whose word about the client is taken (X-Forwarded-For)
+	TrustsUnix     bool      // that of who comes by a unix socket, too
 	RedirectTo     *Listener // every request gets 308 to this https listener; nil: vhosts answer
 	Proxy          *Upstream // tcp and tls: where the bytes go; else nil
 }
@@ -102,11 +104,14 @@ type Vhost struct {
 	ID        string // its first host: what sessions and hand-over codes are bound to
 	Hosts     []Host
 	Listeners []*Listener // http and https only; at least one
-	Headers   []Header    // set on every response; an empty value removes the field
 	Routes    []*Route    // at least one: the vhost's own action is the route "/"
+	Rules                 // for what no route answers: nothing there, the login's pages
+
+	Maintenance *Maintenance // nil: it is open
+	ErrorPages  []ErrorPage
 }
 
-// Header is a response field to set, or, with an empty value, to remove. Name is in lower case.
+// Header is a field to set, or, with an empty value, to remove. Name is in lower case.
 type Header struct {
 	Pos         Pos
 	Name, Value string
@@ -118,6 +123,8 @@ type Route struct {
 	Path    string // "/assets/" is a subtree, "/ping" that path alone
 	Access  Access
 	MaxBody int64 // bytes of a request's body; 0: no limit
+	Rules
+	StripPrefix bool // proxy: the upstream gets the path from the last slash of Path on
 
 	Proxy    *Upstream
 	Files    *Files
@@ -168,6 +175,7 @@ type Upstream struct {
 	Timeouts UpstreamTimeouts
 	// HostTarget: the target's own host goes upstream in place of the client's ("host = target").
 	HostTarget bool
+	Forwarded  bool // its requests carry Forwarded (RFC 7239) too
 	// LeastConnections: the target with the fewest exchanges in flight is next ("balance = least_connections"), else each in turn.
 	LeastConnections bool
 	MaxFails         int           // a target that fails so often in a row, within FailTimeout, is set aside; 0: none is

@@ -32,7 +32,7 @@ func (l *loader) listenerTables(root *table) {
 }
 
 func (l *loader) listener(t *table) *Listener {
-	t.refuse(notBuilt, "trusted_proxies", "proxy_protocol")
+	t.refuse(notBuilt, "proxy_protocol")
 	ln := &Listener{Pos: t.pos(), MaxConnections: t.get("max_connections").integer(0, 0, math.MaxInt32)}
 	l.listenerName(ln, t.need("name"))
 	for _, v := range t.need("address").list() {
@@ -47,6 +47,7 @@ func (l *loader) listener(t *table) *Listener {
 	ln.Timeouts = listenerTimeouts(t.get("timeouts").table("timeouts"))
 	maxHeader(ln, t.get("max_header"))
 	l.listenerProxy(ln, t.get("proxy"))
+	trustedProxies(ln, t.get("trusted_proxies"))
 	return ln
 }
 

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -82,6 +83,9 @@ func places(path string, c *Config, f func(path string, at *Pos)) {
 				walk(path, v.Index(i))
 			}
 		case reflect.Struct:
+			if v.Type() == reflect.TypeFor[netip.Prefix]() {
+				return
+			}
 			switch s := v.Addr().Interface().(type) {
 			case *Pos:
 				f(path, s)
@@ -111,7 +115,7 @@ func TestEveryStructHasAPos(t *testing.T) {
 				t.Errorf("%v has no Pos", s)
 			}
 			for i := range s.NumField() {
-				if f := s.Field(i).Type; f != s && f != reflect.TypeFor[Pos]() && f != reflect.TypeFor[*Listener]() && f != reflect.TypeFor[*Upstream]() {
+				if f := s.Field(i).Type; f != s && f != reflect.TypeFor[Pos]() && f != reflect.TypeFor[Prefixes]() && f != reflect.TypeFor[*Listener]() && f != reflect.TypeFor[*Upstream]() {
 					look(f)
 				}
 			}

@@ -14,6 +14,8 @@ func (l *loader) route(t *table, r Route) (*Route, bool) {
 		r.Access = l.access(v)
 	}
 	r.MaxBody = t.get("max_body").size(r.MaxBody)
+	l.rules(t, &r.Rules)
+	stripPrefix(&r, t.get("strip_prefix"))
 	acts := l.action(t, &r)
 	if v := t.get("fallback"); v.given() {
 		fallback(&r, v)

@@ -21,6 +21,7 @@ func (l *loader) upstream(t *table) {
 	u.FailTimeout = t.get("fail_timeout").duration(defaultFailTimeout)
 	u.HostTarget = t.get("host").oneOf("", "target") == "target"
 	l.upstreamTLS(u, t.get("tls"))
+	forwarded(u, t.get("forwarded"))
 	l.config.Upstreams = append(l.config.Upstreams, u)
 }
 

@@ -3,17 +3,19 @@ package conf
 // vhost reads a [[vhost]] and its routes, its own action first.
 func (l *loader) vhost(t *table) *Vhost {
 	defer t.done()
-	v := &Vhost{Pos: t.pos(), Hosts: hosts(t.need("hosts")), Headers: headers(t.get("headers"))}
+	v := &Vhost{Pos: t.pos(), Hosts: hosts(t.need("hosts")), Maintenance: maintenance(t.get("maintenance")), ErrorPages: errorPages(t.get("error_pages"))}
 	if len(v.Hosts) > 0 {
 		v.ID = v.Hosts[0].Name
 	}
 	own, acts := l.route(t, Route{Path: "/"})
+	v.Rules = own.Rules
 	if acts {
 		v.Routes = append(v.Routes, own)
 	}
 	routes := t.get("route").tables("[[vhost.route]]")
 	for _, rt := range routes {
-		r, acts := l.route(rt, Route{Path: routePath(rt.need("path")), Access: own.Access, MaxBody: own.MaxBody})
+		r, acts := l.route(rt, Route{Path: routePath(rt.need("path")), Access: own.Access, MaxBody: own.MaxBody, Rules: own.Rules})
+		proxyRules(rt)
 		rt.done()
 		if !acts {
 			l.needsAction(r.Pos, rt.name, "")
@@ -23,8 +25,10 @@ func (l *loader) vhost(t *table) *Vhost {
 	if !acts && len(routes) == 0 {
 		l.needsAction(v.Pos, t.name, "; or a [[vhost.route]]")
 	}
+	proxyRules(t, routes...)
 	l.uniquePaths(v)
 	l.accessGiven(v)
+	l.basicAuths(v)
 	l.vhostListeners(v, t.get("listeners"))
 	return v
 }
@@ -67,6 +71,7 @@ func (l *loader) vhostListener(v *Vhost, item value) *Listener {
 		item.mistake("listener %q serves no [[vhost]]: it has redirect_to, %v", name, ln.Pos)
 	case ln.Protocol == HTTP:
 		l.refuseLogin(v, item)
+		l.refusePasswords(v, item)
 	}
 	for _, other := range v.Listeners {
 		if other == ln {

@@ -4,6 +4,7 @@ package accesslog
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strconv"
 	"sync"
@@ -100,9 +101,7 @@ func appendLine(b []byte, r *record.Record, now time.Time) []byte {
 	b = text(b, `,"listener":`, r.Listener)
 	b = text(b, `,"vhost":`, r.Vhost)
 	b = text(b, `,"route":`, r.Route)
-	if r.Client.IsValid() {
-		b = append(r.Client.AppendTo(append(b, `,"client":"`...)), '"')
-	}
+	b = client(b, r.Client)
 	b = text(b, `,"method":`, r.Method)
 	b = text(b, `,"host":`, r.Host)
 	b = text(b, `,"path":`, r.Path) // without the query: it may hold a secret
@@ -121,6 +120,18 @@ func appendLine(b []byte, r *record.Record, now time.Time) []byte {
 		b = text(b, `,"error":`, r.Err.Error())
 	}
 	return append(b, "}\n"...)
+}
+
+// client appends who asked. Of one that a proxy told us of, the port is not known.
+func client(b []byte, c netip.AddrPort) []byte {
+	if !c.IsValid() {
+		return b
+	}
+	b = append(b, `,"client":"`...)
+	if c.Port() == 0 {
+		return append(c.Addr().AppendTo(b), '"')
+	}
+	return append(c.AppendTo(b), '"')
 }
 
 func number(b []byte, key string, n int64) []byte { return strconv.AppendInt(append(b, key...), n, 10) }

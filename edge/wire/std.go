@@ -56,8 +56,8 @@ func request(x *Exchange) (*http.Request, context.CancelFunc, error) {
 	if x.Length == 0 {
 		r.Body = http.NoBody
 	}
-	if x.Conn.Remote.IsValid() {
-		r.RemoteAddr = x.Conn.Remote.String()
+	if x.Record.Client.IsValid() {
+		r.RemoteAddr = x.Record.Client.String()
 	}
 	x.Fields.AddTo(r.Header)
 	return r, cancel, nil

@@ -30,7 +30,10 @@ type Exchange struct {
 	Major, Minor    int    // the client's HTTP version
 	User            string // who asks, as the guard found; "": nobody knows
 	Groups          []string
-	Conn            *Conn // what all requests of the connection share
+	Conn            *Conn        // what all requests of the connection share
+	Hops            []netip.Addr // the client, then the trusted proxies that it came through but for the peer; nil: the peer is the client
+	ForwardedHost   []byte       // what the client asked a trusted proxy for; nil: it does not say. Decides nothing
+	Pages           Pages        // what ReplyText answers with in place of its text; nil: nothing
 	Record          *record.Record
 	Body            Body
 	Responder       // the engine's; middleware may wrap it
@@ -119,7 +122,19 @@ func Reply(x *Exchange, status int, ctype, body string, more ...Field) {
 	}
 }
 
-// ReplyText answers with the status and, as text, its meaning and why.
-func ReplyText(x *Exchange, status int, why string) {
-	Reply(x, status, "text/plain; charset=utf-8", why+"\n")
+// Pages are HTML pages by the status that they stand for.
+type Pages map[int]string
+
+// ReplyText answers with a status and why, or with the page that there is for this status.
+func ReplyText(x *Exchange, status int, why string, more ...Field) {
+	if page, ok := x.Pages[status]; ok {
+		ReplyPage(x, status, page, more...)
+		return
+	}
+	Reply(x, status, "text/plain; charset=utf-8", why+"\n", more...)
+}
+
+// ReplyPage answers with a page.
+func ReplyPage(x *Exchange, status int, page string, more ...Field) {
+	Reply(x, status, "text/html; charset=utf-8", page, more...)
 }

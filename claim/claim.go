@@ -1,0 +1,44 @@
+// Package claim knows the header fields by which a server is told who asks and from where, and those that it may take for one of them.
+package claim
+
+import "bytes"
+
+// names are fields that upstreams believe. The bare "proxy" is HTTP_PROXY to a CGI program and its HTTP client (CVE-2016-5385). What
+// Proxy-Authorization says was said to us (RFC 9110 section 11.7.2).
+var names = map[string]bool{
+	"forwarded": true, "x-real-ip": true, "true-client-ip": true, "cf-connecting-ip": true, "x-client-ip": true, "x-cluster-client-ip": true,
+	"client-ip": true, "fastly-client-ip": true, "x-original-forwarded-for": true, "remote-addr": true,
+	"x-host": true, "x-original-host": true, "x-http-host-override": true,
+	"x-original-url": true, "x-rewrite-url": true, "x-original-uri": true, "x-original-method": true,
+	"proxy": true, "proxy-authorization": true,
+}
+
+var prefixes = []string{"remote-", "x-remote-", "x-forwarded-", "x-auth-request-", "x-authentik-", "x-webauth-", "x-token-", "x-vouch-", "x-edge-"}
+
+// Is says whether a field's name, in lower case, is one that only the server in front may set.
+func Is(name []byte) bool {
+	var room [64]byte
+	folded := Fold(room[:0], name)
+	if names[string(folded)] {
+		return true
+	}
+	for _, p := range prefixes {
+		if len(folded) >= len(p) && string(folded[:len(p)]) == p {
+			return true
+		}
+	}
+	return false
+}
+
+// Fold appends to room the form that all names have in common that an upstream may take for one another: CGI reads all that is no letter or
+// digit as '_'. The name must be in lower case.
+func Fold(room, name []byte) []byte {
+	start := len(room)
+	room = append(room, name...)
+	for i, c := range room[start:] {
+		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9') {
+			room[start+i] = '-'
+		}
+	}
+	return room[:start+len(bytes.TrimRight(room[start:], "-"))]
+}

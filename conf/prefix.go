@@ -1,0 +1,70 @@
+package conf
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Prefixes are IP addresses, by prefix.
+type Prefixes []netip.Prefix
+
+// Contains says whether an address is one of them. An IPv4 address may come in its IPv6 form; the invalid address is in no prefix.
+func (ps Prefixes) Contains(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	return slices.ContainsFunc(ps, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// prefixes reads a list of prefixes; an address alone is a prefix of one.
+func prefixes(v value) (ps Prefixes) {
+	for _, item := range v.list() {
+		if p, ok := prefix(item); ok {
+			ps = append(ps, p)
+		}
+	}
+	return ps
+}
+
+func prefix(v value) (netip.Prefix, bool) {
+	s := v.str()
+	if s == "" {
+		return netip.Prefix{}, false
+	}
+	p, err := netip.ParsePrefix(s)
+	if !strings.Contains(s, "/") {
+		var a netip.Addr
+		a, err = netip.ParseAddr(s)
+		p = netip.PrefixFrom(a, a.BitLen())
+	}
+	switch {
+	case err != nil || strings.Contains(s, "%"):
+		v.mistake(`%s %q must be an address or a prefix: "192.0.2.1", "10.0.0.0/8", "2001:db8::/32"`, v.key, s)
+	case p.Addr().Is4In6():
+		v.mistake("%s %q must be written as IPv4", v.key, s)
+	case p != p.Masked():
+		v.mistake("%s %q has bits behind its length; %q is the prefix that holds it", v.key, s, p.Masked())
+	default:
+		return p, true
+	}
+	return netip.Prefix{}, false
+}
+
+// trustedProxies reads whose word about the client is taken. "unix" is everyone who can reach a unix socket of the listener.
+func trustedProxies(ln *Listener, v value) {
+	if v.given() && ln.Protocol != "" && !ln.Protocol.HTTP() {
+		v.mistakeAtKey("%q is for http and https listeners, this one speaks %s", v.key, ln.Protocol)
+		return
+	}
+	for _, item := range v.list() {
+		if item.raw != any("unix") {
+			if p, ok := prefix(item); ok {
+				ln.TrustedProxies = append(ln.TrustedProxies, p)
+			}
+			continue
+		}
+		ln.TrustsUnix = true
+		if !slices.ContainsFunc(ln.Addresses, func(a Address) bool { return a.Network == "unix" }) {
+			item.mistake(`"unix" is who comes by a unix socket, and listener %q has none`, ln.Name)
+		}
+	}
+}
