@@ -1,4 +1,5 @@
-// Package claim knows the header fields by which a server is told who asks and from where, and those that it may take for one of them.
+// Package claim knows the header fields by which a server is told who asks, from where, and where a body ends, and those that it may take for
+// one of them.
 package claim
 
 import "bytes"
@@ -11,6 +12,10 @@ var names = map[string]bool{
 	"x-host": true, "x-original-host": true, "x-http-host-override": true,
 	"x-original-url": true, "x-rewrite-url": true, "x-original-uri": true, "x-original-method": true,
 	"proxy": true, "proxy-authorization": true,
+
+	// Framing, which only the engine sends: what stands among the fields is "Content_Length" or another look-alike.
+	"content-length": true, "transfer-encoding": true, "connection": true, "keep-alive": true, "host": true, "te": true, "trailer": true,
+	"upgrade": true, "expect": true,
 }
 
 var prefixes = []string{"remote-", "x-remote-", "x-forwarded-", "x-auth-request-", "x-authentik-", "x-webauth-", "x-token-", "x-vouch-", "x-edge-"}

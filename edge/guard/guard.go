@@ -57,9 +57,7 @@ func Pass(x *wire.Exchange, s Sessions, vhost string, a conf.Access) bool {
 	case !Allows(a, who):
 		wire.HTTP(s.Forbidden(who)).Serve(x)
 		return false
-	case x.Upgrade != nil && !sameOrigin(x):
-		x.Record.Err = errors.New("an upgrade from a foreign origin")
-		wire.ReplyText(x, http.StatusForbidden, "This page may not open a connection to this site.")
+	case !stays(x):
 		return false
 	}
 	x.User, x.Groups = who.User, who.Groups
@@ -71,7 +69,7 @@ func Pass(x *wire.Exchange, s Sessions, vhost string, a conf.Access) bool {
 // background requests would fill the cookie jar with flows that nobody finishes.
 func unknown(x *wire.Exchange, s Sessions, vhost string, cookie []byte) {
 	if !navigation(x) {
-		wire.Reply(x, http.StatusUnauthorized, "text/plain; charset=utf-8", "Log in first.\n", field("cache-control", "no-store"))
+		wire.ReplyText(x, http.StatusUnauthorized, "Log in first.", field("cache-control", "no-store"))
 		return
 	}
 	location, cookies, err := s.Begin(vhost, string(x.Authority), x.Target(), cookie)
@@ -104,7 +102,17 @@ func navigation(x *wire.Exchange) bool {
 	return strings.Contains(string(accept), "text/html")
 }
 
-// sameOrigin says whether an upgrade comes from a page of this very site. A WebSocket carries cookies from any page and answers to
+// stays says whether x is no upgrade that a foreign page asks for; else x has been answered.
+func stays(x *wire.Exchange) bool {
+	if x.Upgrade == nil || sameOrigin(x) {
+		return true
+	}
+	x.Record.Err = errors.New("an upgrade from a foreign origin")
+	wire.ReplyText(x, http.StatusForbidden, "This page may not open a connection to this site.")
+	return false
+}
+
+// sameOrigin says whether an upgrade comes from a page of this very site. A WebSocket carries cookies and passwords from any page and answers to
 // no preflight, so this is what stands between a foreign page and the session (cross-site WebSocket hijacking).
 func sameOrigin(x *wire.Exchange) bool {
 	if site, n := x.Fields.Get("sec-fetch-site"); n > 0 && string(site) != "same-origin" && string(site) != "none" {

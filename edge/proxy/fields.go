@@ -1,50 +1,12 @@
 package proxy
 
 import (
-	"bytes"
 	"net/netip"
 	"strings"
 
+	"edge/claim"
 	"edge/edge/wire"
 )
-
-// claims are the fields by which upstreams are told who asks, from where, and where a body ends. What a client sends under these names, or under a name
-// that an upstream may take for one of them, is dropped on every request before ours are set. The bare "proxy" is HTTP_PROXY to a CGI
-// program and its HTTP client (CVE-2016-5385). What Proxy-Authorization says was said to us (RFC 9110 section 11.7.2).
-var claims = map[string]bool{
-	"forwarded": true, "x-real-ip": true, "true-client-ip": true, "cf-connecting-ip": true, "x-client-ip": true, "x-cluster-client-ip": true,
-	"client-ip": true, "fastly-client-ip": true, "x-original-forwarded-for": true, "remote-addr": true,
-	"x-host": true, "x-original-host": true, "x-http-host-override": true,
-	"x-original-url": true, "x-rewrite-url": true, "x-original-uri": true, "x-original-method": true,
-	"proxy": true, "proxy-authorization": true,
-
-	// Framing, which only the engine sends: what stands among the fields is "Content_Length" or another look-alike.
-	"content-length": true, "transfer-encoding": true, "connection": true, "keep-alive": true, "host": true, "te": true, "trailer": true,
-	"upgrade": true, "expect": true,
-}
-
-var claimPrefixes = []string{"remote-", "x-remote-", "x-forwarded-", "x-auth-request-", "x-authentik-", "x-webauth-", "x-token-", "x-vouch-", "x-edge-"}
-
-// claim says whether a field's name, in lower case, is one that only we may set. CGI reads all that is no letter or digit as '_'.
-func claim(name []byte) bool {
-	var room [64]byte
-	folded := append(room[:0], name...)
-	for i, c := range folded {
-		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9') {
-			folded[i] = '-'
-		}
-	}
-	folded = bytes.TrimRight(folded, "-")
-	if claims[string(folded)] {
-		return true
-	}
-	for _, p := range claimPrefixes {
-		if len(folded) >= len(p) && string(folded[:len(p)]) == p {
-			return true
-		}
-	}
-	return false
-}
 
 // fieldScratch is what a request's fields are made in, to be used again.
 type fieldScratch struct {
@@ -79,6 +41,7 @@ func (s *fieldScratch) addAddr(a netip.Addr) []byte {
 
 var (
 	nameFor, nameHost, nameProto = []byte("x-forwarded-for"), []byte("x-forwarded-host"), []byte("x-forwarded-proto")
+	namePrefix, nameForwarded    = []byte("x-forwarded-prefix"), []byte("forwarded")
 	nameUser, nameGroups         = []byte("remote-user"), []byte("remote-groups")
 )
 
@@ -86,7 +49,7 @@ var (
 func (p *Proxy) fields(x *wire.Exchange, s *fieldScratch) wire.Fields {
 	f := s.fields[:0]
 	for _, field := range x.Fields {
-		if claim(field.Name) {
+		if p.drops(field.Name) {
 			continue
 		}
 		if p.StripCookies != nil && string(field.Name) == "cookie" {
@@ -96,10 +59,17 @@ func (p *Proxy) fields(x *wire.Exchange, s *fieldScratch) wire.Fields {
 		}
 		f = append(f, field)
 	}
-	if x.Conn.Remote.IsValid() {
-		f = append(f, wire.Field{Name: nameFor, Value: s.addAddr(x.Conn.Remote.Addr().Unmap().WithZone(""))})
+	f = append(f, p.Rules.set...)
+	if len(x.Hops) > 0 || x.Conn.Remote.IsValid() {
+		f = append(f, wire.Field{Name: nameFor, Value: s.forwardedFor(x)})
 	}
-	f = append(f, wire.Field{Name: nameHost, Value: x.Authority}, wire.Field{Name: nameProto, Value: x.Scheme})
+	f = append(f, wire.Field{Name: nameHost, Value: askedFor(x)}, wire.Field{Name: nameProto, Value: x.Scheme})
+	if p.Forwarded {
+		f = append(f, wire.Field{Name: nameForwarded, Value: s.forwarded(x)})
+	}
+	if p.Strip > 0 {
+		f = append(f, wire.Field{Name: namePrefix, Value: x.Path[:p.Strip]})
+	}
 	if x.User != "" {
 		f = append(f, wire.Field{Name: nameUser, Value: s.add(x.User)})
 		if len(x.Groups) > 0 {
@@ -108,4 +78,65 @@ func (p *Proxy) fields(x *wire.Exchange, s *fieldScratch) wire.Fields {
 	}
 	s.fields = f
 	return f
+}
+
+// drops says whether a client's field, its name in lower case, does not go upstream: where only we may say it, and where a rule says it.
+func (p *Proxy) drops(name []byte) bool { return claim.Is(name) || p.Rules.replaces(name) }
+
+// askedFor is the host that the client asked for, as far as we are told.
+func askedFor(x *wire.Exchange) []byte {
+	if x.ForwardedHost != nil {
+		return x.ForwardedHost
+	}
+	return x.Authority
+}
+
+// forwardedFor makes X-Forwarded-For: the client, the proxies that it came through, the peer.
+func (s *fieldScratch) forwardedFor(x *wire.Exchange) []byte {
+	start := len(s.text)
+	for _, hop := range x.Hops {
+		s.text = append(hop.AppendTo(s.text), ", "...)
+	}
+	if x.Conn.Remote.IsValid() {
+		s.addAddr(x.Conn.Remote.Addr().Unmap().WithZone(""))
+	} else {
+		s.text = s.text[:len(s.text)-len(", ")]
+	}
+	return s.text[start:]
+}
+
+// forwarded makes Forwarded, RFC 7239: of the same addresses, the first with the host and the scheme that the client used.
+func (s *fieldScratch) forwarded(x *wire.Exchange) []byte {
+	start := len(s.text)
+	said := false
+	for _, hop := range x.Hops {
+		s.element(x, hop, &said)
+	}
+	switch {
+	case x.Conn.Remote.IsValid():
+		s.element(x, x.Conn.Remote.Addr().Unmap().WithZone(""), &said)
+	case !said:
+		s.element(x, netip.Addr{}, &said)
+	}
+	return s.text[start:]
+}
+
+// element adds what Forwarded says of one address; said is whether it has one already.
+func (s *fieldScratch) element(x *wire.Exchange, a netip.Addr, said *bool) {
+	if *said {
+		s.text = append(s.text, ", "...)
+	}
+	switch {
+	case !a.IsValid():
+		s.text = append(s.text, "for=unknown"...)
+	case a.Is4():
+		s.text = a.AppendTo(append(s.text, "for="...))
+	default:
+		s.text = append(a.AppendTo(append(s.text, `for="[`...)), `]"`...)
+	}
+	if !*said {
+		s.text = append(append(s.text, `;host="`...), askedFor(x)...)
+		s.text = append(append(s.text, `";proto=`...), x.Scheme...)
+	}
+	*said = true
 }

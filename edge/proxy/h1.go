@@ -52,7 +52,7 @@ var relays = sync.Pool{New: func() any { return new(relaying) }}
 type relaying struct {
 	x       *wire.Exchange
 	conn    *upstream.Conn
-	tunnels *tunnel.Registry
+	proxy   *Proxy
 	req     h1.Request
 	scratch fieldScratch
 
@@ -64,7 +64,7 @@ type relaying struct {
 
 // begin makes the request as the target gets it: the very bytes of x's target, without what only we may say.
 func (r *relaying) begin(p *Proxy, x *wire.Exchange, t *upstream.Target) {
-	r.x, r.tunnels = x, p.Tunnels
+	r.x, r.proxy = x, p
 	r.scratch.reset()
 	body, here := []byte(nil), true
 	if x.Length != 0 {
@@ -80,7 +80,7 @@ func (r *relaying) begin(p *Proxy, x *wire.Exchange, t *upstream.Target) {
 		host = r.scratch.add(t.Host)
 	}
 	r.req = h1.Request{
-		Method: x.Method, Path: x.Path, Query: x.RawQuery, HasQuery: x.HasQuery, Host: host,
+		Method: x.Method, Path: x.Path[p.Strip:], Query: x.RawQuery, HasQuery: x.HasQuery, Host: host,
 		Fields: p.fields(x, &r.scratch), Length: x.Length, Body: body, Upgrade: x.Upgrade,
 	}
 }
@@ -158,7 +158,7 @@ func (r *relaying) exchange() (h1.Answer, error) {
 	err := r.conn.Send(&r.req)
 	switch {
 	case err == nil && r.streams:
-		r.upload.start(r.conn.ClientConn, r.x)
+		r.upload.start(r.conn.ClientConn, r.x, r.proxy)
 	case err == nil:
 	case unsent(err) && (r.conn.Reused || !dead(err)), errors.Is(err, os.ErrDeadlineExceeded):
 		return h1.Answer{}, err
@@ -226,7 +226,7 @@ func (r *relaying) tunnel(head h1.Answer) error {
 	r.conn = nil
 	defer up.Close()
 	facts := tunnel.Facts{Kind: tunnel.Upgrade, Protocol: string(r.x.Upgrade)}
-	join(r.tunnels, facts, r.x.Record, r.x.Conn, client, up)
+	join(r.proxy.Tunnels, facts, r.x.Record, r.x.Conn, client, up)
 	return nil
 }
 
@@ -283,14 +283,14 @@ type sender struct {
 
 func (s *sender) started() bool { return s.done != nil }
 
-func (s *sender) start(c *h1.ClientConn, x *wire.Exchange) {
+func (s *sender) start(c *h1.ClientConn, x *wire.Exchange, p *Proxy) {
 	s.body, s.done = x.Body, make(chan struct{})
-	go s.send(c, x)
+	go s.send(c, x, p)
 }
 
-func (s *sender) send(c *h1.ClientConn, x *wire.Exchange) {
+func (s *sender) send(c *h1.ClientConn, x *wire.Exchange, p *Proxy) {
 	defer close(s.done)
-	c.SendBody(s, x.Length, func() wire.Fields { return x.Body.Trailers().Clone().DelFunc(claim) })
+	c.SendBody(s, x.Length, func() wire.Fields { return x.Body.Trailers().Clone().DelFunc(p.drops) })
 }
 
 func (s *sender) Read(p []byte) (int, error) {

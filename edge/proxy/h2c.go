@@ -59,7 +59,7 @@ func (p *Proxy) roundTrip(x *wire.Exchange, t *upstream.Target) (resp *http.Resp
 		r.Host = t.Host
 	}
 	if x.Length != 0 { // a new one for each: the transport closes it even if it cannot connect
-		body = newUpload(x.Body, p.Upstream.Response)
+		body = newUpload(x.Body, p.Upstream.Response, p.drops)
 		r = body.carriedBy(r)
 	}
 	resp, err = t.RoundTrip(r)
@@ -89,7 +89,7 @@ func valid(resp *http.Response) error {
 
 // request is x as the upstream gets it: the very bytes of its path, without what only we may say.
 func (p *Proxy) request(x *wire.Exchange, in *informer) *http.Request {
-	r := &http.Request{Method: string(x.Method), URL: target(x), Host: string(x.Authority), Header: http.Header{}, ContentLength: x.Length}
+	r := &http.Request{Method: string(x.Method), URL: target(x, p.Strip), Host: string(x.Authority), Header: http.Header{}, ContentLength: x.Length}
 	p.fields(x, &fieldScratch{}).AddTo(r.Header)
 	if _, ok := r.Header["User-Agent"]; !ok {
 		r.Header["User-Agent"] = nil // none of our own
@@ -97,9 +97,9 @@ func (p *Proxy) request(x *wire.Exchange, in *informer) *http.Request {
 	return r.WithContext(httptrace.WithClientTrace(x.Context(), &httptrace.ClientTrace{Got1xxResponse: in.inform}))
 }
 
-// target gives net/url the very bytes of x's path and query.
-func target(x *wire.Exchange) *url.URL {
-	path := string(x.Path)
+// target gives net/url the very bytes of x's path, without the first few, and query.
+func target(x *wire.Exchange, strip int) *url.URL {
+	path := string(x.Path[strip:])
 	u := &url.URL{Path: wire.Decode(path), RawPath: path, RawQuery: string(x.RawQuery), ForceQuery: x.HasQuery}
 	switch {
 	case u.EscapedPath() == path:

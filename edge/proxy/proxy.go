@@ -21,6 +21,9 @@ type Proxy struct {
 	Upstream     *upstream.Upstream
 	StripCookies func([]byte) []byte // takes our own cookies out of a Cookie field; nil: we have none
 	Tunnels      *tunnel.Registry    // has the tunnels while they are open; nil: nothing has
+	Rules        Rules               // what is set and removed among the request's fields
+	Forwarded    bool                // the upstream gets Forwarded (RFC 7239) too
+	Strip        int                 // so many bytes of the path are the route's, and do not go upstream; a slash must follow them
 }
 
 // Serve relays x to one target after the other until one takes the connection: nothing was sent before. An answer whose head was passed on

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"edge/claim"
 	"edge/edge/wire"
 )
 
@@ -41,12 +42,12 @@ var unclaimed = []string{
 
 func TestClaims(t *testing.T) {
 	for _, name := range claimed {
-		if !claim([]byte(strings.ToLower(name))) {
+		if !claim.Is([]byte(strings.ToLower(name))) {
 			t.Errorf("%q passes", name)
 		}
 	}
 	for _, name := range unclaimed {
-		if claim([]byte(strings.ToLower(name))) {
+		if claim.Is([]byte(strings.ToLower(name))) {
 			t.Errorf("%q does not pass", name)
 		}
 	}

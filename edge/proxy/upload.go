@@ -22,7 +22,8 @@ var (
 // and must not outlive Serve. The transport has no time for sending; so between two Reads a clock runs that ends the round trip.
 type upload struct {
 	body    wire.Body
-	most    time.Duration // between two Reads
+	drops   func(name []byte) bool // of a trailer: it does not go upstream
+	most    time.Duration          // between two Reads
 	cancel  context.CancelCauseFunc
 	trailer http.Header // the request's; filled at the body's end
 	once    sync.Once
@@ -39,8 +40,8 @@ type upload struct {
 	clock   *time.Timer // nil before the first Read
 }
 
-func newUpload(body wire.Body, most time.Duration) *upload {
-	return &upload{body: body, most: most, trailer: http.Header{}, closed: make(chan struct{})}
+func newUpload(body wire.Body, most time.Duration, drops func(name []byte) bool) *upload {
+	return &upload{body: body, most: most, drops: drops, trailer: http.Header{}, closed: make(chan struct{})}
 }
 
 // carriedBy gives r with u as its body, and a context that ends with the clock, or with r's.
@@ -70,7 +71,7 @@ func (u *upload) Read(p []byte) (int, error) {
 	switch {
 	case err == io.EOF:
 		u.whole.Store(true)
-		u.body.Trailers().DelFunc(claim).AddTo(u.trailer)
+		u.body.Trailers().DelFunc(u.drops).AddTo(u.trailer)
 	case err != nil:
 		u.failed.Store(&err)
 	}

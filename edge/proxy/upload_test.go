@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"edge/claim"
 	"edge/conf"
 	"edge/edge/wire"
 )
@@ -180,7 +181,7 @@ func (lateBody) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
 func TestJoin(t *testing.T) {
 	begun, release, joined := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	body := &blockingBody{begun: begun, release: release}
-	u := newUpload(body, patience)
+	u := newUpload(body, patience, claim.Is)
 	read := make(chan error, 1)
 	go func() { _, err := u.Read(nil); read <- err }()
 	<-begun
