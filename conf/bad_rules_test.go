@@ -57,10 +57,10 @@ f.toml:9:1: header Connection cannot be set: edge makes it itself
 f.toml:10:1: header Transfer-Encoding cannot be set: edge makes it itself
 f.toml:11:1: header Host cannot be set: edge makes it itself
 f.toml:12:1: header Expect cannot be set: edge makes it itself
-f.toml:13:1: header Remote-User cannot be set: it says who asks or from where, and upstreams believe that from edge alone
-f.toml:14:1: header X_Forwarded_For cannot be set: it says who asks or from where, and upstreams believe that from edge alone
-f.toml:15:1: header Forwarded cannot be set: it says who asks or from where, and upstreams believe that from edge alone
-f.toml:16:1: header X-Real-IP cannot be set: it says who asks or from where, and upstreams believe that from edge alone
+f.toml:13:1: header Remote-User cannot be set: upstreams believe it, so edge alone says it
+f.toml:14:1: header X_Forwarded_For cannot be set: upstreams believe it, so edge alone says it
+f.toml:15:1: header Forwarded cannot be set: upstreams believe it, so edge alone says it
+f.toml:16:1: header X-Real-IP cannot be set: upstreams believe it, so edge alone says it
 f.toml:17:1: "a b" is not the name of a header field
 f.toml:18:5: header Y holds a control byte`},
 	{"a route's response headers", `

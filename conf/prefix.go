@@ -59,6 +59,7 @@ func trustedProxies(ln *Listener, v value) {
 		if item.raw != any("unix") {
 			if p, ok := prefix(item); ok {
 				ln.TrustedProxies = append(ln.TrustedProxies, p)
+				warnAnybody(item, p)
 			}
 			continue
 		}
@@ -66,5 +67,12 @@ func trustedProxies(ln *Listener, v value) {
 		if !slices.ContainsFunc(ln.Addresses, func(a Address) bool { return a.Network == "unix" }) {
 			item.mistake(`"unix" is who comes by a unix socket, and listener %q has none`, ln.Name)
 		}
+	}
+}
+
+// warnAnybody warns of a prefix that is everybody: each client then says itself who it is.
+func warnAnybody(v value, p netip.Prefix) {
+	if p.Bits() == 0 {
+		v.l.warn(v.pos(), "every client is trusted to say who it is: name the proxies only")
 	}
 }

@@ -193,7 +193,7 @@ func requestHeaders(v value) []Header {
 		case slices.Contains(framing, name) || name == "expect" || name == "http2-settings":
 			return "edge makes it itself"
 		case claim.Is([]byte(name)):
-			return "it says who asks or from where, and upstreams believe that from edge alone"
+			return "upstreams believe it, so edge alone says it"
 		}
 		return ""
 	})

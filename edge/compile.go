@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"edge/conf"
+	"edge/edge/forwarded"
 	"edge/edge/proxy"
 	"edge/edge/record"
 	"edge/edge/serve"
@@ -27,7 +28,7 @@ func (snap *Snapshot) compile(s *Server, sockets *listeners.Draft) {
 		snap.login = sessions.New(s.sessions, s.users, cfg.Login, hosts{snap})
 	}
 	for _, l := range cfg.Listeners {
-		c := &listener{conf: l, port: ports[l.Name]}
+		c := &listener{conf: l, port: ports[l.Name], trust: trust(l)}
 		switch l.Protocol {
 		case conf.HTTPS:
 			c.tls = tlsconf.Server(snap.certs.Get, snap.tickets, "h2", "http/1.1")
@@ -78,10 +79,11 @@ func loginSite(host string, login *sessions.Service) *site {
 }
 
 func (snap *Snapshot) site(v *conf.Vhost, tunnels *tunnel.Registry) *site {
-	s := &site{id: v.ID, headers: v.Headers}
+	s := &site{id: v.ID, rules: snap.rules(v.ID, "", &v.Rules), closed: snap.closed(v.Maintenance), errors: snap.pages(v.ErrorPages)}
 	for _, r := range v.Routes {
 		s.access = append(s.access, r.Access)
-		s.paths.Add(r.Path, &route{path: r.Path, access: r.Access, maxBody: r.MaxBody, handler: snap.handler(r, tunnels)})
+		rules := snap.rules(v.ID, limitPath(v, r), &r.Rules)
+		s.paths.Add(r.Path, &route{path: r.Path, access: r.Access, rules: rules, maxBody: r.MaxBody, handler: snap.handler(r, tunnels)})
 	}
 	if snap.login != nil && s.needsLogin() {
 		s.pages = wire.HTTP(snap.login.Vhost(v.ID))
@@ -89,11 +91,26 @@ func (snap *Snapshot) site(v *conf.Vhost, tunnels *tunnel.Registry) *site {
 	return s
 }
 
+// trust is who a listener believes.
+func trust(l *conf.Listener) *forwarded.Trust {
+	if l.TrustedProxies == nil && !l.TrustsUnix {
+		return nil
+	}
+	return &forwarded.Trust{Proxies: l.TrustedProxies, Unix: l.TrustsUnix}
+}
+
 // handler is what a route's action does.
 func (snap *Snapshot) handler(r *conf.Route, tunnels *tunnel.Registry) wire.Handler {
 	switch {
 	case r.Proxy != nil:
-		return &proxy.Proxy{Upstream: snap.upstreams[r.Proxy], StripCookies: sessions.StripCookies, Tunnels: tunnels}
+		p := &proxy.Proxy{
+			Upstream: snap.upstreams[r.Proxy], StripCookies: sessions.StripCookies, Tunnels: tunnels,
+			Rules: requestRules(&r.Rules), Forwarded: r.Forwarded || r.Proxy.Forwarded,
+		}
+		if r.StripPrefix {
+			p.Strip = len(r.Path) - len("/")
+		}
+		return intercepting(p, r.InterceptErrors)
 	case r.Files != nil:
 		return &static.Files{Root: r.Files.Root.Path, Prefix: r.Path, Fallback: r.Files.Fallback}
 	case r.Redirect != nil:

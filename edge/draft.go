@@ -81,6 +81,7 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 	snap.upstreams, list = upstream.Draft(cfg.Upstreams, oldSet, s.log)
 	wrong.add(list...)
 	wrong.add(checkFolders(cfg)...)
+	wrong.add(snap.draftRules(old)...)
 	snap.log, err = s.openLog(old, cfg)
 	wrong.take(cfg.Log.Pos, err)
 	if cfg.Login != nil {
@@ -128,6 +129,7 @@ func Check(cfg *conf.Config) error {
 	_, list := upstream.Draft(cfg.Upstreams, nil, slog.New(slog.DiscardHandler))
 	wrong.add(list...)
 	wrong.add(checkFolders(cfg)...)
+	wrong.add((&Snapshot{conf: cfg}).draftRules(nil)...)
 	return wrong.err()
 }
 

@@ -11,7 +11,10 @@ import (
 	"edge/certs"
 	"edge/conf"
 	"edge/edge/accesslog"
+	"edge/edge/forwarded"
 	"edge/edge/guard"
+	"edge/edge/htpasswd"
+	"edge/edge/ratelimit"
 	"edge/edge/record"
 	"edge/edge/serve"
 	"edge/edge/upstream"
@@ -34,6 +37,9 @@ type Snapshot struct {
 	listeners map[string]*listener
 	sockets   map[*listeners.Socket]*serve.Settings
 	limits    map[string]*listeners.Limit // by listener
+	rates     map[rate]*ratelimit.Limiter
+	passwords map[string]*htpasswd.File // by path
+	texts     map[string]string         // the pages that answer in place of edge's texts, by path
 	entries   map[*listeners.Socket]*entry
 }
 
@@ -42,17 +48,20 @@ type listener struct {
 	conf     *conf.Listener
 	port     int // of its first TCP socket; 0: it has none
 	sites    vhost.Hosts[*site]
+	trust    *forwarded.Trust                                // nil: no proxy is trusted
 	tls      func(*tls.ClientHelloInfo) (*tls.Config, error) // nil: no TLS
 	redirect string                                          // ":port" of the listener to redirect to, "" for 443
 }
 
 // site is a virtual host.
 type site struct {
-	id      string
-	access  []conf.Access // of its routes
-	headers []conf.Header
-	paths   vhost.Paths[*route]
-	pages   wire.Handler // what login keeps under /.edge/; nil: nothing
+	id     string
+	access []conf.Access // of its routes
+	rules  rules         // for what no route answers
+	closed *closed       // nil: it is open
+	errors wire.Pages
+	paths  vhost.Paths[*route]
+	pages  wire.Handler // what login keeps under /.edge/; nil: nothing
 }
 
 // needsLogin says whether anything on the site does.
@@ -69,6 +78,7 @@ func (s *site) needsLogin() bool {
 type route struct {
 	path    string
 	access  conf.Access
+	rules   rules
 	maxBody int64
 	handler wire.Handler
 }
@@ -76,8 +86,12 @@ type route struct {
 // reserved is the path that login has on every site.
 const reserved = "/.edge"
 
-// serve answers one request that came by a listener.
+// serve answers one request that came by a listener. What is decided about it, and in which order, is decided here.
+//
+// The route is looked up before the first rule, because a route's rules stand in place of its vhost's; what its path leads to, or that it
+// leads nowhere, is said only to who passes them.
 func (s *Snapshot) serve(l *listener, x *wire.Exchange) {
+	l.trust.Read(x) // from here on x.Record.Client is the client
 	if string(x.Path) == "*" {
 		options(x)
 		return
@@ -91,27 +105,38 @@ func (s *Snapshot) serve(l *listener, x *wire.Exchange) {
 		wire.ReplyText(x, http.StatusMisdirectedRequest, "There is no site of this name here.")
 		return
 	}
-	x.Record.Vhost = site.id
-	if site.headers != nil {
-		x.Responder = ruled{x.Responder, site.headers}
-	}
-	if isReserved(x.Path) {
-		site.servePages(x)
-		return
-	}
+	x.Record.Vhost, x.Pages = site.id, site.errors
+	reserved := isReserved(x.Path)
 	r, err := site.paths.Match(x.Path)
-	if r != nil {
-		x.Record.Route = r.path
+	rules := &site.rules
+	if r != nil && !reserved {
+		x.Record.Route, rules = r.path, &r.rules
 	}
+	rules.dress(x)
+	switch {
+	case !site.closed.pass(x):
+	case !rules.admit(x):
+	case !rules.takeTurn(x):
+	case reserved:
+		site.servePages(x)
+	case err != nil:
+		unrouted(x, r, err)
+	case !guard.Pass(x, s.login, site.id, r.access):
+	case !rules.known(x):
+	default:
+		r.serve(x)
+	}
+}
+
+// unrouted answers where no route does.
+func unrouted(x *wire.Exchange, r *route, err error) {
 	switch {
 	case errors.Is(err, vhost.ErrAmbiguous):
 		wire.ReplyText(x, http.StatusBadRequest, "The path reads differently once it is decoded.")
 	case errors.Is(err, vhost.ErrSlash):
 		moved(x, r.path+query(x))
-	case err != nil:
+	default:
 		wire.ReplyText(x, http.StatusNotFound, "There is nothing here.")
-	case guard.Pass(x, s.login, site.id, r.access):
-		r.serve(x)
 	}
 }
 
@@ -239,20 +264,4 @@ func logOpened(log *accesslog.Log, r *record.Record) {
 	r.Event = record.TunnelOpened
 	log.Write(r)
 	r.Event = record.TunnelEnded
-}
-
-// ruled sets and removes the response fields that a vhost's configuration says.
-type ruled struct {
-	wire.Responder
-	rules []conf.Header
-}
-
-func (r ruled) Head(status int, f wire.Fields, length int64) error {
-	for _, h := range r.rules {
-		f = f.Del(h.Name)
-		if h.Value != "" {
-			f = f.Add(h.Name, h.Value)
-		}
-	}
-	return r.Responder.Head(status, f, length)
 }
