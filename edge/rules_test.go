@@ -268,7 +268,7 @@ request_headers = { "X-Env" = "prod", "Cookie" = "", "Authorization" = "Basic c2
 	path = "/route/"
 	proxy = "http://APP"
 	headers = { "X-Both" = "route", "X-Route" = "1" }
-	request_headers = { "X-Env" = "test" }
+	request_headers = { "X-Env" = "test", "X_Under" = "ours" }
 	[[vhost.route]]
 	path = "/h2c/"
 	proxy = "h2c://`+h2c.Listener.Addr().String()+`"
@@ -276,11 +276,11 @@ request_headers = { "X-Env" = "prod", "Cookie" = "", "Authorization" = "Basic c2
 	path = "/fixed"
 	respond = { status = 404, body = "fixed" }
 `)
-	claims := []string{"X-Env: dev", "X_Env: dev", "x-env: dev", "Cookie: a=b", "Authorization: Bearer mine", "X-Mine: kept"}
+	claims := []string{"X-Env: dev", "X_Env: dev", "x-env: dev", "Cookie: a=b", "Authorization: Bearer mine", "X-Mine: kept", "X-Under: dev"}
 	const secret = "Authorization: Basic c2VydmljZTpzZWNyZXQ=\r\n"
-	w.wants("vhost", w.ask("http", "127.0.0.7", "GET /", claims...), 200, "X-Env: prod\r\n", secret, "X-Mine: kept", "!dev", "!a=b", "!mine", "X-Site: vhost", "X-Both: vhost", "!X-From")
-	w.wants("route", w.ask("http", "127.0.0.7", "GET /route/", claims...), 200, "X-Env: test\r\n", secret, "!dev", "!a=b", "!mine", "X-Site: vhost", "X-Both: route", "X-Route: 1", "!X-From")
-	w.wants("h2c", w.ask("http", "127.0.0.7", "GET /h2c/", claims...), 200, "X-Env: prod\r\n", secret, "X-Mine: kept", "!dev", "!a=b", "!mine")
+	w.wants("vhost", w.ask("http", "127.0.0.7", "GET /", claims...), 200, "X-Env: prod\r\n", secret, "X-Mine: kept", "X-Under: dev", "!X-Env: dev", "!X_Env: dev", "!a=b", "!mine", "X-Site: vhost", "X-Both: vhost", "!X-From")
+	w.wants("route", w.ask("http", "127.0.0.7", "GET /route/", claims...), 200, "X-Env: test\r\n", secret, "X_under: ours\r\n", "!dev", "!a=b", "!mine", "X-Site: vhost", "X-Both: route", "X-Route: 1", "!X-From")
+	w.wants("h2c", w.ask("http", "127.0.0.7", "GET /h2c/", claims...), 200, "X-Env: prod\r\n", secret, "X-Mine: kept", "!X-Env: dev", "!X_Env: dev", "!a=b", "!mine")
 	w.wants("edge's own answer", w.ask("http", "127.0.0.7", "GET /fixed"), 404, "X-Site: vhost")
 
 	w.wants("a trailer", w.trailer("x_env: dev\r\nx-other: kept\r\n"), 200, "X-Env: prod\r\n", "trailer X-Other: [kept]", "!dev")
@@ -412,6 +412,9 @@ func TestErrorPages(t *testing.T) {
 	w.wants("no page", w.ask("http", "127.0.0.7", "POST /files/x\na"), 405, "!<h1>", "Allow: GET")
 
 	w.wants("intercepted", w.ask("http", "127.0.0.7", "GET /intercept/?status=503&retry=7&size=300000"), 503, "<h1>down</h1>", html, "Retry-After: 7", "!X-From", "!GET ", "X-Site: 1")
+	if why := w.lastLog()["error"]; why != nil {
+		t.Errorf("intercepted, and the log says %v", why)
+	}
 	w.wants("intercepted HEAD", w.ask("http", "127.0.0.7", "HEAD /intercept/?status=404"), 404, "!X-From", html)
 	w.wants("not intercepted", w.ask("http", "127.0.0.7", "GET /intercept/?status=500&size=3000"), 500, "X-From", "GET /intercept/")
 	w.wants("nothing to intercept", w.ask("http", "127.0.0.7", "GET /intercept/"), 200, "X-From", "GET /intercept/")
