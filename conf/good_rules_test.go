@@ -105,6 +105,13 @@ func byName(hs []Header) (s string) {
 	return s
 }
 
+func TestEverybodyIsTrusted(t *testing.T) {
+	c := parse(t, http+"trusted_proxies = [\"::1\", \"0.0.0.0/0\"]\n")
+	if got := Errors(c.Warnings).Error(); got != "/etc/edge/edge.toml:6:27: every client is trusted to say who it is: name the proxies only" {
+		t.Errorf("warnings: %s", got)
+	}
+}
+
 func TestPrefixes(t *testing.T) {
 	ps := Prefixes{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::/10")}
 	for a, want := range map[string]bool{

@@ -719,3 +719,93 @@ max_body = 3
 	w.wants("maintenance before all", w.ask("https", "127.0.0.6", large), 503)
 	w.wants("maintenance before all", w.ask("https", "127.0.0.7", large), 503)
 }
+
+// What the rules do, they do over HTTP/2 and towards h2c upstreams too.
+func TestRulesHTTP2(t *testing.T) {
+	dir := t.TempDir()
+	files(t, dir, "users", "alice:"+bcrypted(t, "secret")+"\n", "down.html", "<h1>down</h1>", "no.html", "<h1>no</h1>")
+	h2c := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Trailer", "X-End")
+		rw.WriteHeader(http.StatusBadGateway)
+		rw.Write(make([]byte, 100_000))
+		rw.Header().Set("X-End", "1")
+	}))
+	h2c.Config.Protocols = new(http.Protocols)
+	h2c.Config.Protocols.SetUnencryptedHTTP2(true)
+	h2c.Start()
+	t.Cleanup(h2c.Close)
+	w := newFront(t, dir, mirror(t), `
+[[vhost]]
+hosts = "a.localhost"
+proxy = "http://APP"
+basic_auth = { file = "users" }
+request_headers = { "X-Env" = "prod" }
+error_pages = { "401" = "no.html", "502" = "down.html" }
+	[[vhost.route]]
+	path = "/once/"
+	proxy = "http://APP"
+	strip_prefix = true
+	rate_limit = { requests = 1, per = "1m" }
+	[[vhost.route]]
+	path = "/h2c/"
+	proxy = "h2c://`+h2c.Listener.Addr().String()+`"
+	intercept_errors = true
+`)
+	var address string
+	for _, socket := range w.s.table.Sockets() {
+		if socket.Name() == "https" {
+			address = socket.Addr().String()
+		}
+	}
+	tr := &http.Transport{
+		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{ServerName: "a.localhost", InsecureSkipVerify: true},
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		},
+	}
+	t.Cleanup(tr.CloseIdleConnections)
+	get := func(path, password string) answer {
+		t.Helper()
+		r, _ := http.NewRequest("GET", "https://a.localhost"+path, nil)
+		r.Header.Set("X_Env", "dev")
+		r.SetBasicAuth("alice", password)
+		resp, err := tr.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil || resp.ProtoMajor != 2 {
+			t.Fatal(resp.Proto, err)
+		}
+		return answer{resp, string(text)}
+	}
+	w.wants("wrong", get("/", "wrong"), 401, "<h1>no</h1>", "Www-Authenticate: Basic")
+	w.wants("right", get("/x", "secret"), 200, "GET /x host=a.localhost", "X-Env: prod\r\n", "Remote-User: alice", "!dev", "!Authorization")
+	w.wants("once", get("/once/x", "secret"), 200, "GET /x host")
+	w.wants("twice", get("/once/x", "secret"), 429, "Retry-After: 60")
+	w.wants("intercepted", get("/h2c/", "secret"), 502, "<h1>down</h1>", "!X-End")
+	w.wants("and then", get("/x", "secret"), 200)
+}
+
+// The login's own pages stay, whatever error pages there are.
+func TestErrorPagesLeaveLogin(t *testing.T) {
+	dir := t.TempDir()
+	files(t, dir, "error.html", "<h1>error</h1>")
+	w := newFront(t, dir, mirror(t), `
+[login]
+host = "login.localhost"
+[[vhost]]
+hosts = "a.localhost"
+access = "login"
+proxy = "http://APP"
+error_pages = { "400-599" = "error.html" }
+`)
+	callback := w.ask("https", "127.0.0.7", "GET /.edge/auth/callback?code=x&flow=y", "Accept: text/html")
+	if callback.StatusCode < 400 || strings.Contains(callback.body, "<h1>error</h1>") || !strings.Contains(callback.body, "<html") {
+		t.Errorf("the callback without a code answers %d: %s", callback.StatusCode, callback.body)
+	}
+	w.wants("nothing of the login's", w.ask("https", "127.0.0.7", "GET /.edge/nothing"), 404)
+	w.wants("a program", w.ask("https", "127.0.0.7", "GET /x"), 401, "<h1>error</h1>")
+	w.wants("a person", w.ask("https", "127.0.0.7", "GET /x", "Accept: text/html"), 302, "Location: https://login.localhost", "!<h1>error")
+}

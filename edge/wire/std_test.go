@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -225,6 +226,21 @@ func TestHTTPKept(t *testing.T) {
 			t.Errorf("its body reads %d, %v", n, err)
 		}
 	})
+}
+
+// A handler of net/http sees the client that the record knows, which may not be the peer.
+func TestHTTPClient(t *testing.T) {
+	got := make(chan string, 1)
+	s := serveTLS(t, 1, testConn(), func(x *Exchange) {
+		x.Record.Client = netip.MustParseAddrPort("[2001:db8::1]:0")
+		HTTP(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got <- r.RemoteAddr })).Serve(x)
+	})
+	if _, _, err := get(t, s, "GET", "/", nil); err != nil {
+		t.Fatal(err)
+	}
+	if addr := <-got; addr != "[2001:db8::1]:0" {
+		t.Errorf("the client is %s", addr)
+	}
 }
 
 func TestHTTPHijack(t *testing.T) {
