@@ -61,13 +61,6 @@ func (i *intercept) ReadFrom(r io.Reader) (int64, error) {
 	return i.Responder.ReadFrom(r)
 }
 
-func (i *intercept) Flush() error {
-	if i.over {
-		return nil
-	}
-	return i.Responder.Flush()
-}
-
 func (i *intercept) Finish(trailers wire.Fields) error {
 	if i.over {
 		return nil

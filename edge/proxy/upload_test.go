@@ -207,6 +207,27 @@ func TestJoin(t *testing.T) {
 	(*upload)(nil).join()
 }
 
+// A trailer that does not go upstream is dropped here: net/http would send it.
+func TestUploadTrailers(t *testing.T) {
+	p := &Proxy{Rules: NewRules([]conf.Header{{Name: "x-env", Value: "prod"}, {Name: "x-gone"}})}
+	u := newUpload(endedBody{}, patience, p.drops)
+	defer func() { u.Close(); u.join() }()
+	if _, err := io.ReadAll(u); err != nil {
+		t.Fatal(err)
+	}
+	if len(u.trailer) != 1 || u.trailer.Get("X-Other") != "kept" {
+		t.Errorf("the trailers are %v", u.trailer)
+	}
+}
+
+// endedBody is a body of trailers alone.
+type endedBody struct{ wire.Body }
+
+func (endedBody) Read([]byte) (int, error) { return 0, io.EOF }
+func (endedBody) Trailers() wire.Fields {
+	return wire.Fields{}.Add("x_env", "dev").Add("x-gone", "dev").Add("remote-user", "root").Add("x-other", "kept")
+}
+
 type blockingBody struct {
 	wire.Body
 	begun, release chan struct{}
