@@ -86,7 +86,9 @@ type route struct {
 // reserved is the path that login has on every site.
 const reserved = "/.edge"
 
-// serve answers one request that came by a listener. What is decided about it, and in which order, is decided here.
+// serve answers one request that came by a listener. What is decided about it stands here, in its order: who the client is, the vhost, its
+// response fields and error pages, maintenance, the client's address, its rate, the route, login or password, and in route.serve the body's
+// size and the handler, of which a proxy has the rules for request fields.
 //
 // The route is looked up before the first rule, because a route's rules stand in place of its vhost's; what its path leads to, or that it
 // leads nowhere, is said only to who passes them.
