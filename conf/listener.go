@@ -32,7 +32,7 @@ func (l *loader) listenerTables(root *table) {
 }
 
 func (l *loader) listener(t *table) *Listener {
-	t.refuse(notBuilt, "trusted_proxies", "proxy_protocol")
+	t.refuse(notBuilt, "trusted_proxies")
 	ln := &Listener{Pos: t.pos(), MaxConnections: t.get("max_connections").integer(0, 0, math.MaxInt32)}
 	l.listenerName(ln, t.need("name"))
 	for _, v := range t.need("address").list() {
@@ -46,6 +46,9 @@ func (l *loader) listener(t *table) *Listener {
 	}
 	ln.Timeouts = listenerTimeouts(t.get("timeouts").table("timeouts"))
 	maxHeader(ln, t.get("max_header"))
+	ln.KeepAlive, ln.SocketMode = keepAlive(t.get("keepalive")), socketMode(ln, t.get("mode"))
+	l.proxyPeers(ln, t.get("proxy_protocol"))
+	l.sni(ln, t.get("sni"))
 	l.listenerProxy(ln, t.get("proxy"))
 	return ln
 }
@@ -94,7 +97,7 @@ func (l *loader) listenerProxy(ln *Listener, v value) {
 			v.mistakeAtKey("proxy belongs in a [[vhost]]: this listener speaks %s", ln.Protocol)
 		}
 	case TCP, TLS:
-		if !v.given() {
+		if !v.given() && len(ln.SNI) == 0 {
 			l.mistake(ln.Pos, `protocol %q needs "proxy"`, ln.Protocol)
 		}
 		ln.Proxy = l.proxy(v, overTCP)
