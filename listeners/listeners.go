@@ -124,7 +124,7 @@ func (d *Draft) Commit() (added, gone []*Socket) {
 
 // bind makes a new socket.
 func bind(spec Spec) (*Socket, error) {
-	if unixPath(spec) != "" {
+	if unixPath(&spec) != "" {
 		return bindUnix(spec)
 	}
 	var lc net.ListenConfig

@@ -31,7 +31,7 @@ type Socket struct {
 
 func newSocket(spec Spec, ln net.Listener) *Socket {
 	s := &Socket{spec: spec, ln: ln, limited: make(chan struct{}, 1), patience: patience}
-	if path := unixPath(spec); path != "" {
+	if path := unixPath(&spec); path != "" {
 		ln.(*net.UnixListener).SetUnlinkOnClose(false) // whoever is handed the socket goes on under its path
 		s.file, _ = os.Lstat(path)
 	}
@@ -43,7 +43,7 @@ func (s *Socket) Name() string { return s.spec.Name }
 
 // Addr is where the socket is found: what it is bound to, a port 0 resolved. But a unix socket was bound before it got its path.
 func (s *Socket) Addr() net.Addr {
-	if path := unixPath(s.spec); path != "" {
+	if path := unixPath(&s.spec); path != "" {
 		return &net.UnixAddr{Name: path, Net: "unix"}
 	}
 	return s.ln.Addr()
@@ -185,7 +185,7 @@ func (s *Socket) Dup() (f *os.File, err error) {
 
 // Unlink removes the file of a unix socket, if it is still this socket's.
 func (s *Socket) Unlink() {
-	path := unixPath(s.spec)
+	path := unixPath(&s.spec)
 	if path == "" || s.file == nil {
 		return
 	}
@@ -198,7 +198,7 @@ func (s *Socket) Unlink() {
 func (s *Socket) setMode(mode os.FileMode) {
 	old := s.spec.mode()
 	s.spec.Mode = mode
-	if path := unixPath(s.spec); path != "" && s.file != nil && s.spec.mode() != old {
+	if path := unixPath(&s.spec); path != "" && s.file != nil && s.spec.mode() != old {
 		chmod(path, s.file, s.spec.mode())
 	}
 }

@@ -24,8 +24,8 @@ func (s Spec) mode() os.FileMode {
 	return s.Mode
 }
 
-// unixPath gives the file of a unix socket that has one.
-func unixPath(spec Spec) string {
+// unixPath gives the file of a unix socket that has one. It looks at nothing that a Commit changes.
+func unixPath(spec *Spec) string {
 	if spec.Network == "unix" && spec.Address[0] != '@' {
 		return spec.Address
 	}
