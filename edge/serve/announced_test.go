@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -40,13 +39,6 @@ func (n *notes) has(text string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return strings.Contains(n.out.String(), text)
-}
-
-// noted has a world note what it logs. It is for before the first connection.
-func noted(w *world) *notes {
-	n := new(notes)
-	w.Log = slog.New(slog.NewTextHandler(n, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	return n
 }
 
 // loopback is a list that has the clients of these tests.
@@ -152,7 +144,6 @@ func TestNotAnnounced(t *testing.T) {
 		"nobody is listed": {&Announcers{}, good + request, "none that proxy_protocol lists"},
 	} {
 		w := newWorld(t, func(s *Settings) { s.Announcers = c.list })
-		said := noted(w)
 		client := w.dial()
 		client.send(c.text)
 		if answer, _ := io.ReadAll(client.in); strings.Contains(string(answer), "200") {
@@ -160,8 +151,8 @@ func TestNotAnnounced(t *testing.T) {
 		}
 		client.Close()
 		until(t, func() bool { return w.Open() == 0 })
-		if n := w.served.Load(); n != 0 || !said.has(c.log) || c.log != "" && !said.has("level=DEBUG") {
-			t.Errorf("%s: %d requests were executed; the log has %s", name, n, said.out.String())
+		if n := w.served.Load(); n != 0 || !w.said.has(c.log) || c.log != "" && !w.said.has("level=DEBUG") {
+			t.Errorf("%s: %d requests were executed; the log has %s", name, n, w.said.out.String())
 		}
 	}
 }

@@ -129,10 +129,10 @@ func TestUnrecognizedName(t *testing.T) {
 
 // What is no ClientHello, is too long, or does not come is given up, and nobody gets it.
 func TestNoHello(t *testing.T) {
-	w := byNameWorld(t, false)
-	w.settings.Timeouts.Header = 200 * time.Millisecond
-	nobody := w.settings.Passthrough
-	w.settings.Passthrough = func(name string) Relay { t.Errorf("asked for %q", name); return nobody(name) }
+	w := newWorld(t, func(s *Settings) {
+		s.Handler, s.Timeouts.Header = nil, 200*time.Millisecond
+		s.Passthrough = func(name string) Relay { t.Errorf("asked for %q", name); return nil }
+	})
 	record := func(kind byte, n int, body []byte) []byte {
 		return append([]byte{kind, 3, 1, byte(n >> 8), byte(n)}, body...)
 	}
