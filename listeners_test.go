@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -200,6 +203,51 @@ func TestPassedSockets(t *testing.T) {
 	if environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.pid())); err != nil || strings.Contains(string(environ), "LISTEN_") {
 		t.Errorf("the new process has %q, %v", environ, err)
 	}
+}
+
+// Out of descriptors, edge says so at most once a second, sends away who cannot be served, and serves again when there are some.
+func TestFewDescriptors(t *testing.T) {
+	dir := t.TempDir()
+	path, err := exec.LookPath("edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	few := filepath.Join(dir, "few")
+	if err := os.WriteFile(few, []byte("#!/bin/sh\nulimit -n 64\nexec "+path+" \"$@\"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p := startIn(t, dir, few, config+"[[vhost]]\nhosts = [\"a.localhost\"]\nlisteners = [\"http\"]\naccess = \"public\"\nrespond = { body = \"here\" }\n")
+	begun := time.Now()
+	var conns []net.Conn
+	for range 100 {
+		c, err := net.Dial("tcp", p.addr("http"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns = append(conns, c)
+	}
+	away := regexp.MustCompile(`msg="connections cannot be accepted" listener=http address=\S+ attempts=\d+ "clients sent away"=(\d+) error=".*too many open files"`)
+	until(t, "clients are sent away", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return slices.ContainsFunc(p.log, func(line string) bool { m := away.FindStringSubmatch(line); return m != nil && m[1] != "0" })
+	})
+	c := conns[len(conns)-1]
+	c.SetDeadline(time.Now().Add(soon))
+	if n, err := c.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the last one reads %d, %v", n, err)
+	}
+	if n, most := p.count("connections cannot be accepted"), int(time.Since(begun)/time.Second)+1; n > most {
+		t.Errorf("it is told of %d times in %v", n, time.Since(begun))
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	until(t, "it serves again", func() bool {
+		got, err := p.tryCurl("http", "a.localhost", "/")
+		return err == nil && got == "here"
+	})
 }
 
 // A unix socket has the mode that its listener says, a reload changes it and disturbs nobody who connects, and the next process keeps the socket; at the end its file is gone.

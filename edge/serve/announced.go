@@ -21,7 +21,7 @@ func (a *Announcers) has(peer netip.AddrPort) bool {
 		return a.Unix
 	}
 	for _, p := range a.From {
-		if p.Contains(peer.Addr()) {
+		if p.Contains(peer.Addr().WithZone("")) {
 			return true
 		}
 	}

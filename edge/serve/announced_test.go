@@ -157,6 +157,21 @@ func TestNotAnnounced(t *testing.T) {
 	}
 }
 
+// A peer is looked for by its address: a link-local one has a zone too.
+func TestAnnouncers(t *testing.T) {
+	list := &Announcers{From: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("192.0.2.1/32")}}
+	for peer, want := range map[string]bool{
+		"10.1.2.3:4": true, "11.1.2.3:4": false, "[fe80::1]:4": true, "[fe80::1%eth0]:4": true, "[2001:db8::1]:4": false, "192.0.2.1:4": true, "192.0.2.2:4": false,
+	} {
+		if got := list.has(netip.MustParseAddrPort(peer)); got != want {
+			t.Errorf("%s: %v", peer, got)
+		}
+	}
+	if list.has(netip.AddrPort{}) || !(&Announcers{Unix: true}).has(netip.AddrPort{}) {
+		t.Error("who comes by a unix socket is not looked for as the list says")
+	}
+}
+
 // A header that does not come, or not to its end, is waited for as long as any head.
 func TestSlowHeader(t *testing.T) {
 	w := newWorld(t, func(s *Settings) { tellsWho(s); s.Timeouts.Header = 100 * time.Millisecond })

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"edge/edge/socket"
+	"edge/edge/wire"
 )
 
 // Relay is what takes a connection over until it ends.
@@ -53,13 +54,21 @@ var errSeen = errors.New("the ClientHello is here")
 func serverName(c net.Conn) (name string, read []byte, err error) {
 	e, seen := &ear{Conn: c}, false
 	err = tls.Server(e, &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		name, seen = strings.ToLower(hello.ServerName), true
+		name, seen = plain(hello.ServerName), true
 		return nil, errSeen
 	}}).Handshake()
 	if !seen {
 		return "", nil, err
 	}
 	return name, e.heard, nil
+}
+
+// plain gives a server name in lower case; "" for one that cannot be any.
+func plain(name string) string {
+	if host, ok := wire.PlainHost(strings.ToLower(name)); ok && len(host) == len(name) { // that is without a port
+		return host
+	}
+	return ""
 }
 
 // ear listens and says nothing: it keeps what is read, and drops what is written.

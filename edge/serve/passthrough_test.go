@@ -178,6 +178,18 @@ func TestHelloIsBounded(t *testing.T) {
 	}
 }
 
+// A name that no host can have is none: what is matched by it, and logged, is a host.
+func TestPlainName(t *testing.T) {
+	for name, want := range map[string]string{
+		"a.test": "a.test", "A.Test": "a.test", "xn--bcher-kva.test": "xn--bcher-kva.test", "": "", "a.test:443": "", "a\nb.test": "", "bücher.test": "",
+		"[::1]": "", strings.Repeat("a.", 200) + "test": "", "a..test": "",
+	} {
+		if got := plain(name); got != want {
+			t.Errorf("%q is %q, want %q", name, got, want)
+		}
+	}
+}
+
 // recorded keeps what is written.
 type recorded struct {
 	net.Conn
