@@ -32,11 +32,11 @@ func passed() error {
 	}
 	added, gone := d.Commit()
 	fmt.Printf("%d taken, %d added, %d gone\n", taken, len(added), len(gone))
-	out, err := exec.Command("/bin/sh", "-c", `echo "a program that it starts: pid '$LISTEN_PID' fds '$LISTEN_FDS' names '$LISTEN_FDNAMES'"; ls -l /proc/self/fd`).Output()
+	out, err := exec.Command("/bin/sh", "-c", `echo "a program that it starts: pid '$LISTEN_PID' fds '$LISTEN_FDS' names '$LISTEN_FDNAMES' has"; for fd in 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$fd ] && echo $fd; done; true`).Output()
 	if err != nil {
 		return err
 	}
-	fmt.Println(strings.SplitN(string(out), "\n", 2)[0], strings.Count(string(out), "socket:"))
+	fmt.Println(strings.Join(strings.Fields(string(out)), " "))
 	srv := &server{greeting: "passed"}
 	for _, s := range table.Sockets() {
 		s.Serve(srv.handle)
@@ -116,7 +116,7 @@ refused: descriptor 5, passed as "six", is not used: no [[listener]] has the add
 refused: descriptor 6, passed as "unnamed", is not used: the socket does not listen
 refused: descriptor 9, passed as "unnamed", is not used: socket operation on non-socket
 3 taken, 2 added, 0 gone
-a program that it starts: pid '' fds '' names '' 0
+a program that it starts: pid '' fds '' names '' has
 `, unwantedAt, onlySixAt)
 	if said != want {
 		t.Errorf("it says\n%swant\n%s", said, want)
@@ -153,6 +153,30 @@ func TestPassedToAnother(t *testing.T) {
 		stop()
 		if !strings.HasPrefix(said, c.want) || !strings.Contains(said, "pid '' fds '' names ''") {
 			t.Errorf("%+v: it says\n%s", c, said)
+		}
+	}
+}
+
+// A socket is what a configured address says if it takes just the clients that one bound for it would.
+func TestSameTCP(t *testing.T) {
+	for _, c := range []struct {
+		network, address, configured string
+		want                         bool
+	}{
+		{"tcp", "127.0.0.1:0", "127.0.0.1:PORT", true}, {"tcp", "127.0.0.1:0", "127.0.0.2:PORT", false}, {"tcp", "127.0.0.1:0", "127.0.0.1:1", false},
+		{"tcp", "127.0.0.1:0", ":PORT", false}, {"tcp", "[::1]:0", "[::1]:PORT", true}, {"tcp", "[::1]:0", "127.0.0.1:PORT", false},
+		{"tcp", "[::]:0", ":PORT", true}, {"tcp", "[::]:0", "[::]:PORT", true}, {"tcp", "[::]:0", "0.0.0.0:PORT", false},
+		{"tcp6", "[::]:0", ":PORT", false}, {"tcp6", "[::]:0", "[::]:PORT", false}, {"tcp6", "[::1]:0", "[::1]:PORT", true},
+		{"tcp4", "0.0.0.0:0", "0.0.0.0:PORT", true}, {"tcp4", "0.0.0.0:0", ":PORT", false},
+	} {
+		ln, err := net.Listen(c.network, c.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		configured := strings.Replace(c.configured, "PORT", port(t, ln.Addr().String()), 1)
+		if got := bound(ln, spec(1, "a", "tcp", configured)); got != c.want {
+			t.Errorf("%s %s for %s: %v", c.network, c.address, c.configured, got)
 		}
 	}
 }

@@ -182,10 +182,17 @@ func TestSlowHeader(t *testing.T) {
 			t.Errorf("%q: the connection is still open", begin)
 		}
 	}
-	c := w.dial() // and what follows has a time of its own
+}
+
+// When the header is there, its time is over: a tunnel may be silent for longer.
+func TestSilenceAfterHeader(t *testing.T) {
+	const header = 100 * time.Millisecond
+	w := newWorld(t, func(s *Settings) { tellsWho(s); s.Handler, s.Timeouts.Header = nil, header })
+	c := w.dial()
 	c.send("PROXY UNKNOWN\r\n")
-	if _, err := who(c); err != nil {
-		t.Error(err)
+	time.Sleep(2 * header) // the silence
+	if got, err := who(c); got != c.LocalAddr().String() || err != nil {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 

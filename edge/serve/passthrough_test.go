@@ -127,6 +127,28 @@ func TestUnrecognizedName(t *testing.T) {
 	}
 }
 
+// When the ClientHello is there, its time is over: a tunnel may be silent for longer.
+func TestSilenceAfterHello(t *testing.T) {
+	const header = 200 * time.Millisecond
+	behind := selfSigned(t)
+	behind.NextProtos = nil
+	w := newWorld(t, func(s *Settings) {
+		s.Handler, s.Timeouts.Header = nil, header
+		s.Passthrough = func(string) Relay {
+			return func(_ context.Context, c *Conn) { greet(tls.Server(c, behind), "passed on") }
+		}
+	})
+	over := tls.Client(w.dial(), &tls.Config{ServerName: "a.test", InsecureSkipVerify: true})
+	if err := over.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * header) // the silence
+	io.WriteString(over, "hello\n")
+	if got, err := io.ReadAll(over); string(got) != "passed on hello\n" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 // What is no ClientHello, is too long, or does not come is given up, and nobody gets it.
 func TestNoHello(t *testing.T) {
 	w := newWorld(t, func(s *Settings) {
