@@ -131,11 +131,11 @@ f.toml:6:144: no [[upstream]] is named "nobody"
 f.toml:6:165: d.test must not be empty
 f.toml:6:180: e.test must be a string, is an integer
 f.toml:11:1: "sni" is for tls listeners, this one speaks https
-f.toml:12:1: protocol "tls" needs "proxy"
+f.toml:12:1: protocol "tls" needs "proxy" or "sni"
 f.toml:16:7: sni must have a name, and where its connections go
-f.toml:17:1: protocol "tls" needs "proxy"
+f.toml:17:1: protocol "tls" needs "proxy" or "sni"
 f.toml:21:9: a name with dots stands in quotes: "a.…" = …
-f.toml:22:1: protocol "tls" needs "proxy"
+f.toml:22:1: protocol "tls" needs "proxy" or "sni"
 f.toml:26:7: sni must be a table, is a string`},
 	{"sni beside proxy needs a certificate", `
 [[listener]]

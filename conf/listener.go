@@ -98,7 +98,8 @@ func (l *loader) listenerProxy(ln *Listener, v value) {
 		}
 	case TCP, TLS:
 		if !v.given() && len(ln.SNI) == 0 {
-			l.mistake(ln.Pos, `protocol %q needs "proxy"`, ln.Protocol)
+			or := map[Protocol]string{TLS: ` or "sni"`}[ln.Protocol]
+			l.mistake(ln.Pos, `protocol %q needs "proxy"%s`, ln.Protocol, or)
 		}
 		ln.Proxy = l.proxy(v, overTCP)
 	}
