@@ -59,6 +59,7 @@ fuzz:
 	$(call fuzz,FuzzAnswer,./edge/h1)
 	$(call fuzz,FuzzCheck,./edge/wire)
 	$(call fuzz,FuzzCanonicalHost,./edge/wire)
+	$(call fuzz,FuzzHeader,./listeners/proxyproto)
 
 conformance: tools conformance-tools
 	CI=true PATH="$$PATH:$(CURDIR)/bin" CONFORMANCE=docs/CONFORMANCE.md go test -count=1 -timeout 12m \

@@ -72,8 +72,15 @@ func start(t *testing.T, program, config string) *proc {
 
 func startIn(t *testing.T, dir, program, config string) *proc {
 	t.Helper()
+	return startWith(t, dir, program, config)
+}
+
+// startWith is startIn with files that the program gets as descriptors 3 and up.
+func startWith(t *testing.T, dir, program, config string, files ...*os.File) *proc {
+	t.Helper()
 	p := &proc{t: t, dir: dir, program: program, exited: make(chan struct{}), ended: make(chan struct{}), wake: make(chan struct{}, 1), addrs: map[string]string{}}
 	p.cmd = exec.Command(program, "-c", write(t, dir, config))
+	p.cmd.ExtraFiles = files
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

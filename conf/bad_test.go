@@ -34,7 +34,7 @@ type badFile struct {
 	name, text, want string
 }
 
-var allBad = [][]badFile{bad, badPlaces, badListeners, badVhosts, badUpstreams, badRules}
+var allBad = [][]badFile{bad, badPlaces, badListeners, badVhosts, badUpstreams, badRules, badConnections}
 
 var bad = []badFile{
 	{"nothing", ``, `
@@ -137,12 +137,10 @@ issuer = "acme"
 name = "l"
 address = "127.0.0.1:1"
 protocol = "http"
-proxy_protocol = ["10.0.0.0/8"]
 ` + https, `
 f.toml:1:1: "include" is not built yet
 f.toml:11:16: "invite" is not built yet
-f.toml:14:10: "acme" is not built yet
-f.toml:19:1: "proxy_protocol" is not built yet`},
+f.toml:14:10: "acme" is not built yet`},
 
 	{"the wrong kind of value", `state_dir = 1
 log = "info"

@@ -62,7 +62,7 @@ func (l *loader) certificateForTLS() {
 		return
 	}
 	for _, ln := range l.config.Listeners {
-		if ln.Protocol.TLS() {
+		if ln.Protocol.TLS() && (ln.Proxy != nil || len(ln.SNI) == 0) {
 			l.mistake(ln.Pos, "protocol %q needs a [[certificate]]", ln.Protocol)
 		}
 	}

@@ -5,6 +5,7 @@
 package conf
 
 import (
+	"io/fs"
 	"log/slog"
 	"time"
 )
@@ -50,12 +51,25 @@ type Listener struct {
 	Addresses      []Address // at least one
 	Protocol       Protocol
 	Timeouts       ListenerTimeouts
-	MaxConnections int       // open at once, over all its addresses; 0: no limit
-	MaxHeader      int64     // bytes of a request's head
-	TrustedProxies Prefixes  // whose word about the client is taken (X-Forwarded-For)
-	TrustsUnix     bool      // that of who comes by a unix socket, too
-	RedirectTo     *Listener // every request gets 308 to this https listener; nil: vhosts answer
-	Proxy          *Upstream // tcp and tls: where the bytes go; else nil
+	MaxConnections int           // open at once, over all its addresses; 0: no limit
+	MaxHeader      int64         // bytes of a request's head
+	TrustedProxies Prefixes      // whose word about the client is taken (X-Forwarded-For)
+	TrustsUnix     bool          // that of who comes by a unix socket, too
+	RedirectTo     *Listener     // every request gets 308 to this https listener; nil: vhosts answer
+	Proxy          *Upstream     // tcp and tls: where the bytes go; else nil, as it may be where there is SNI
+	SNI            []SNI         // tls: names that are relayed without a look into their TLS
+	KeepAlive      time.Duration // without a word, until the kernel asks whether the client is still there, and between two such questions; 0: it does not
+	SocketMode     fs.FileMode   // of the files of its unix sockets
+	ProxyProtocol  bool          // every client must send a PROXY header, and be one of these:
+	ProxyFrom      Prefixes      // of these addresses
+	ProxyUnix      bool          // by a unix socket
+}
+
+// SNI is a name, or a wildcard, and where the connections for it go.
+type SNI struct {
+	Pos   Pos
+	Name  string // as in Host; no address
+	Proxy *Upstream
 }
 
 // Address is where a listener listens.
@@ -182,6 +196,7 @@ type Upstream struct {
 	FailTimeout      time.Duration // for so long
 	CA               File          // https: who may sign the target's certificate; empty Path: the system's authorities
 	TLSServerName    string        // https: the name that the certificate must hold; "": the target's host
+	ProxyProtocol    int           // version of the PROXY header that a tunnel's target gets; 0: none
 }
 
 // Target is one server of an upstream.

@@ -54,7 +54,7 @@ level = "debug"
 
 	{"a listener's defaults", http,
 		func(c *Config) any { l := *c.Listeners[0]; l.Pos, l.Addresses = Pos{}, nil; return l },
-		Listener{Name: "http", Protocol: HTTP, MaxHeader: 64 << 10,
+		Listener{Name: "http", Protocol: HTTP, MaxHeader: 64 << 10, KeepAlive: 15 * time.Second, SocketMode: 0o600,
 			Timeouts: ListenerTimeouts{Header: 10 * time.Second, Body: time.Minute, Write: time.Minute, Idle: 6 * time.Minute, Tunnel: time.Hour}}},
 	{"a listener's options", `
 [[listener]]

@@ -32,7 +32,6 @@ func (l *loader) listenerTables(root *table) {
 }
 
 func (l *loader) listener(t *table) *Listener {
-	t.refuse(notBuilt, "proxy_protocol")
 	ln := &Listener{Pos: t.pos(), MaxConnections: t.get("max_connections").integer(0, 0, math.MaxInt32)}
 	l.listenerName(ln, t.need("name"))
 	for _, v := range t.need("address").list() {
@@ -46,6 +45,11 @@ func (l *loader) listener(t *table) *Listener {
 	}
 	ln.Timeouts = listenerTimeouts(t.get("timeouts").table("timeouts"))
 	maxHeader(ln, t.get("max_header"))
+	ln.KeepAlive, ln.SocketMode = keepAlive(t.get("keepalive")), socketMode(ln, t.get("mode"))
+	announcers := t.get("proxy_protocol")
+	ln.ProxyProtocol = announcers.given()
+	ln.ProxyFrom, ln.ProxyUnix = peers(ln, announcers)
+	l.sni(ln, t.get("sni"))
 	l.listenerProxy(ln, t.get("proxy"))
 	trustedProxies(ln, t.get("trusted_proxies"))
 	return ln
@@ -95,8 +99,9 @@ func (l *loader) listenerProxy(ln *Listener, v value) {
 			v.mistakeAtKey("proxy belongs in a [[vhost]]: this listener speaks %s", ln.Protocol)
 		}
 	case TCP, TLS:
-		if !v.given() {
-			l.mistake(ln.Pos, `protocol %q needs "proxy"`, ln.Protocol)
+		if !v.given() && len(ln.SNI) == 0 {
+			or := map[Protocol]string{TLS: ` or "sni"`}[ln.Protocol]
+			l.mistake(ln.Pos, `protocol %q needs "proxy"%s`, ln.Protocol, or)
 		}
 		ln.Proxy = l.proxy(v, overTCP)
 	}

@@ -111,6 +111,9 @@ func TestEveryStructHasAPos(t *testing.T) {
 		case reflect.Pointer, reflect.Slice:
 			look(s.Elem())
 		case reflect.Struct:
+			if s.PkgPath() != reflect.TypeFor[Config]().PkgPath() { // netip.Prefix: what holds it knows its place
+				return
+			}
 			if _, ok := s.FieldByName("Pos"); !ok {
 				t.Errorf("%v has no Pos", s)
 			}

@@ -49,30 +49,30 @@ func prefix(v value) (netip.Prefix, bool) {
 	return netip.Prefix{}, false
 }
 
-// trustedProxies reads whose word about the client is taken. "unix" is everyone who can reach a unix socket of the listener.
+// trustedProxies reads whose word about the client is taken.
 func trustedProxies(ln *Listener, v value) {
 	if v.given() && ln.Protocol != "" && !ln.Protocol.HTTP() {
 		v.mistakeAtKey("%q is for http and https listeners, this one speaks %s", v.key, ln.Protocol)
 		return
 	}
-	for _, item := range v.list() {
-		if item.raw != any("unix") {
-			if p, ok := prefix(item); ok {
-				ln.TrustedProxies = append(ln.TrustedProxies, p)
-				warnAnybody(item, p)
-			}
-			continue
-		}
-		ln.TrustsUnix = true
-		if !slices.ContainsFunc(ln.Addresses, func(a Address) bool { return a.Network == "unix" }) {
-			item.mistake(`"unix" is who comes by a unix socket, and listener %q has none`, ln.Name)
-		}
-	}
+	ln.TrustedProxies, ln.TrustsUnix = peers(ln, v)
 }
 
-// warnAnybody warns of a prefix that is everybody: each client then says itself who it is.
-func warnAnybody(v value, p netip.Prefix) {
-	if p.Bits() == 0 {
-		v.l.warn(v.pos(), "every client is trusted to say who it is: name the proxies only")
+// peers reads who is believed when they say who a client is: prefixes, and "unix" for everyone who can reach a unix socket of the listener.
+// It warns of a prefix that is everybody: each client then says itself who it is.
+func peers(ln *Listener, v value) (ps Prefixes, unix bool) {
+	for _, item := range v.list() {
+		if item.raw == any("unix") {
+			unix = true
+			if !slices.ContainsFunc(ln.Addresses, func(a Address) bool { return a.Network == "unix" }) {
+				item.mistake(`"unix" is who comes by a unix socket, and listener %q has none`, ln.Name)
+			}
+		} else if p, ok := prefix(item); ok {
+			ps = append(ps, p)
+			if p.Bits() == 0 {
+				v.l.warn(item.pos(), "every client is trusted to say who it is: name the proxies only")
+			}
+		}
 	}
+	return ps, unix
 }

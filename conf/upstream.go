@@ -22,6 +22,7 @@ func (l *loader) upstream(t *table) {
 	u.HostTarget = t.get("host").oneOf("", "target") == "target"
 	l.upstreamTLS(u, t.get("tls"))
 	forwarded(u, t.get("forwarded"))
+	u.ProxyProtocol = l.announces(u, t.get("proxy_protocol"))
 	l.config.Upstreams = append(l.config.Upstreams, u)
 }
 
@@ -110,6 +111,10 @@ func (l *loader) proxy(v value, c class) *Upstream {
 		return nil
 	}
 	l.used[u] = true
+	if c == overHTTP && u.ProxyProtocol != 0 {
+		v.mistake("upstream %q sends PROXY headers, and requests are relayed here: its connections carry those of many clients", u.Name)
+		return nil
+	}
 	for _, t := range u.Targets {
 		switch {
 		case c == overTCP && t.Scheme != "tcp" && t.Scheme != "unix":

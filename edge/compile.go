@@ -36,7 +36,9 @@ func (snap *Snapshot) compile(s *Server, sockets *listeners.Draft) {
 				c.sites.Add(cfg.Login.Host, loginSite(cfg.Login.Host, snap.login))
 			}
 		case conf.TLS:
-			c.tls = tlsconf.Server(snap.certs.Get, snap.tickets)
+			if l.Proxy != nil { // else no TLS is ended here
+				c.tls = tlsconf.Server(snap.certs.Get, snap.tickets)
+			}
 		}
 		if l.RedirectTo != nil {
 			c.redirect = suffix(l.RedirectTo, ports[l.RedirectTo.Name])
@@ -138,12 +140,13 @@ func (snap *Snapshot) settle(s *Server, d *listeners.Draft) {
 		if _, ok := snap.limits[name]; !ok {
 			snap.limits[name] = s.limit(l.conf)
 		}
-		st := &serve.Settings{Listener: name, TLS: l.tls, Timeouts: l.conf.Timeouts, MaxHeader: int(l.conf.MaxHeader)}
+		st := &serve.Settings{Listener: name, TLS: l.tls, Timeouts: l.conf.Timeouts, MaxHeader: int(l.conf.MaxHeader),
+			KeepAlive: l.conf.KeepAlive, Announcers: announcers(l.conf), Passthrough: snap.passthrough(l.conf, &s.tunnels)}
 		if l.conf.Protocol.HTTP() {
 			snap.entries[socket] = snap.entry(s, socket, l.conf.Protocol)
 			st.Handler = snap.entries[socket]
 		} else {
-			st.Tunnel = snap.tunnel(l, &s.tunnels)
+			st.Tunnel = snap.tunnel(l.conf, &s.tunnels)
 		}
 		snap.sockets[socket] = st
 	}
@@ -170,17 +173,26 @@ func (s *Server) limit(l *conf.Listener) *listeners.Limit {
 	return listeners.NewLimit(l.MaxConnections)
 }
 
-// tunnel relays a connection of a tcp or tls listener.
-func (snap *Snapshot) tunnel(l *listener, tunnels *tunnel.Registry) func(context.Context, *serve.Conn) {
-	up, log := snap.upstreams[l.conf.Proxy], snap.log // a tunnel keeps no Snapshot
-	protocol := string(l.conf.Protocol)
-	return func(ctx context.Context, c *serve.Conn) {
-		info := c.Info()
-		r := &record.Record{Start: time.Now(), Listener: info.Listener, Client: info.Remote, Proto: protocol, Tunnel: true, Event: record.TunnelFailed}
-		if info.TLS != nil {
-			r.TLS = info.TLS.Version
+// tunnel relays the connections of a tcp or tls listener that are for nobody else; nil where all are.
+func (snap *Snapshot) tunnel(l *conf.Listener, tunnels *tunnel.Registry) serve.Relay {
+	if l.Proxy == nil {
+		return nil
+	}
+	return snap.relay(l.Protocol, l.Proxy, tunnels)("")
+}
+
+// relay gives what relays connections to an upstream. The name is what the client has asked for, if its TLS is not opened.
+func (snap *Snapshot) relay(protocol conf.Protocol, to *conf.Upstream, tunnels *tunnel.Registry) func(name string) serve.Relay {
+	up, log := snap.upstreams[to], snap.log // a tunnel keeps no Snapshot
+	return func(name string) serve.Relay {
+		return func(ctx context.Context, c *serve.Conn) {
+			info := c.Info()
+			r := &record.Record{Start: time.Now(), Listener: info.Listener, Client: info.Remote, Proto: string(protocol), Vhost: name, Tunnel: true, Event: record.TunnelFailed}
+			if info.TLS != nil {
+				r.TLS = info.TLS.Version
+			}
+			defer log.Write(r)
+			proxy.Relay(ctx, up, tunnels, c, r, func() { logOpened(log, r) })
 		}
-		defer log.Write(r)
-		proxy.Relay(ctx, up, tunnels, c, r, func() { logOpened(log, r) })
 	}
 }

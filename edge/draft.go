@@ -188,7 +188,7 @@ func (s *Server) openLog(old *Snapshot, cfg *conf.Config) (*accesslog.Log, error
 func specs(cfg *conf.Config) (list []listeners.Spec) {
 	for _, l := range cfg.Listeners {
 		for _, a := range l.Addresses {
-			list = append(list, listeners.Spec{Pos: a.Pos, Name: l.Name, Network: a.Network, Address: a.Address})
+			list = append(list, listeners.Spec{Pos: a.Pos, Name: l.Name, Network: a.Network, Address: a.Address, Mode: l.SocketMode})
 		}
 	}
 	return list

@@ -124,6 +124,9 @@ func (s *Server) first() error {
 	if err := statefile.Hold(generationsDir(cfg)); err != nil {
 		return err
 	}
+	if s.generation == 1 {
+		s.takePassed(cfg)
+	}
 	d, err := s.draft(cfg)
 	if err != nil {
 		return err
@@ -162,6 +165,7 @@ func (s *Server) commit(d *draft) (added, gone []*listeners.Socket) {
 func (s *Server) start(sockets []*listeners.Socket) {
 	for _, socket := range sockets {
 		settings, crowd := s.live.Load().sockets[socket], s.crowd(socket)
+		socket.OnWant(func(w listeners.Want) { s.wants(socket, w) })
 		socket.Serve(func(c net.Conn, done func()) {
 			if now := s.live.Load().sockets[socket]; now != nil { // else the socket is being closed, and these are the last of its queue
 				settings = now

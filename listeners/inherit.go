@@ -17,7 +17,7 @@ type Fact struct {
 	Name    string `json:"name"`
 	Network string `json:"network"`
 	Address string `json:"address"`         // bound to
-	Asked   string `json:"asked,omitempty"` // configured, where that reads otherwise (":443", port 0)
+	Asked   string `json:"asked,omitempty"` // configured, where that reads otherwise (":443", port 0, a unix socket's path)
 	File    string `json:"file,omitempty"`  // which file a unix socket's path is
 }
 
@@ -32,7 +32,7 @@ func (t *Table) HandOn(first int) (files []*os.File, facts []Fact, err error) {
 			}
 			return nil, nil, err
 		}
-		fact := Fact{FD: first + i, Name: s.spec.Name, Network: s.spec.Network, Address: s.Addr().String(), File: inode(s.file)}
+		fact := Fact{FD: first + i, Name: s.spec.Name, Network: s.spec.Network, Address: s.ln.Addr().String(), File: inode(s.file)}
 		if s.spec.Address != fact.Address {
 			fact.Asked = s.spec.Address
 		}
@@ -66,14 +66,7 @@ func Inherit(facts []byte) (*Table, error) {
 }
 
 func adopt(fact Fact) (*Socket, error) {
-	if v, err := unix.GetsockoptInt(fact.FD, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil {
-		return nil, err
-	} else if v != 1 {
-		return nil, errors.New("the socket does not listen")
-	}
-	f := os.NewFile(uintptr(fact.FD), fact.Name)
-	ln, err := net.FileListener(f) // of a descriptor of its own
-	f.Close()
+	ln, err := listening(fact.FD, fact.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +82,22 @@ func adopt(fact Fact) (*Socket, error) {
 	if inode(s.file) != fact.File {
 		s.file = nil // another program's by now, and not ours to remove
 	}
+	if s.file != nil {
+		s.spec.Mode = s.file.Mode().Perm()
+	}
 	return s, nil
+}
+
+// listening gives the socket that a descriptor is. On an error the descriptor is as it was.
+func listening(fd int, name string) (net.Listener, error) {
+	if v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil {
+		return nil, err
+	} else if v != 1 {
+		return nil, errors.New("the socket does not listen")
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	return net.FileListener(f) // of a descriptor of its own
 }
 
 // inode names a file by its device and number; nil has none.

@@ -22,8 +22,9 @@ import (
 // Spec is a socket as a configuration wants it.
 type Spec struct {
 	Pos              conf.Pos
-	Name             string // of the listener that it belongs to; several sockets may share it
-	Network, Address string // as in conf.Address
+	Name             string      // of the listener that it belongs to; several sockets may share it
+	Network, Address string      // as in conf.Address
+	Mode             os.FileMode // of a unix socket's file; 0: 0600
 }
 
 // key is the identity of a socket.
@@ -114,6 +115,7 @@ func (d *Draft) Discard() {
 func (d *Draft) Commit() (added, gone []*Socket) {
 	for i, s := range d.next {
 		s.spec.Name, s.spec.Pos = d.specs[i].Name, d.specs[i].Pos
+		s.setMode(d.specs[i].Mode)
 	}
 	gone = slices.DeleteFunc(slices.Clone(d.table.sockets), func(s *Socket) bool { return slices.Contains(d.next, s) })
 	d.table.sockets = d.next
@@ -122,13 +124,11 @@ func (d *Draft) Commit() (added, gone []*Socket) {
 
 // bind makes a new socket.
 func bind(spec Spec) (*Socket, error) {
+	if unixPath(&spec) != "" {
+		return bindUnix(spec)
+	}
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false) // plain TCP is what is handed on, spliced and measured
-	if path := unixPath(spec); path != "" {
-		if err := removeStale(path); err != nil {
-			return nil, err
-		}
-	}
 	network := spec.Network
 	if strings.HasPrefix(spec.Address, "0.0.0.0:") {
 		network = "tcp4" // to "tcp" it is every IPv6 address as well
@@ -151,33 +151,4 @@ func explain(spec Spec, err error) error {
 		return fmt.Errorf("%w (this machine has no such address)", err)
 	}
 	return err
-}
-
-// unixPath gives the file of a unix socket that has one.
-func unixPath(spec Spec) string {
-	if spec.Network == "unix" && spec.Address[0] != '@' {
-		return spec.Address
-	}
-	return ""
-}
-
-// removeStale removes a socket file that nobody listens on. It spares any other file, and a socket in use.
-func removeStale(path string) error {
-	info, err := os.Lstat(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if info.Mode().Type() != os.ModeSocket {
-		return fmt.Errorf("%s is there and is no socket: remove it, or choose another path", path)
-	}
-	if c, err := net.Dial("unix", path); err == nil {
-		c.Close()
-		return fmt.Errorf("another program listens on %s: stop it, or choose another path", path)
-	} else if !errors.Is(err, unix.ECONNREFUSED) {
-		return fmt.Errorf("%s is there, and it cannot be told whether it is in use: %w", path, err)
-	}
-	return os.Remove(path)
 }

@@ -21,7 +21,7 @@ const (
 )
 
 // children are what the test binary can be in place of the tests.
-var children = map[string]func() error{"starved": starved, "heir": heir, "refuses": refuses}
+var children = map[string]func() error{"starved": starved, "full": full, "passed": passed, "heir": heir, "refuses": refuses}
 
 // heir is a process that inherits its sockets, looks at them and serves until its standard input ends.
 func heir() error {

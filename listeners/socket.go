@@ -23,11 +23,15 @@ type Socket struct {
 	handle   func(c net.Conn, done func())
 	limit    atomic.Pointer[Limit]
 	limited  chan struct{} // the limit was changed
+
+	want     want
+	onWant   func(Want)
+	patience time.Duration // see the constant
 }
 
 func newSocket(spec Spec, ln net.Listener) *Socket {
-	s := &Socket{spec: spec, ln: ln, limited: make(chan struct{}, 1)}
-	if path := unixPath(spec); path != "" {
+	s := &Socket{spec: spec, ln: ln, limited: make(chan struct{}, 1), patience: patience}
+	if path := unixPath(&spec); path != "" {
 		ln.(*net.UnixListener).SetUnlinkOnClose(false) // whoever is handed the socket goes on under its path
 		s.file, _ = os.Lstat(path)
 	}
@@ -37,8 +41,13 @@ func newSocket(spec Spec, ln net.Listener) *Socket {
 // Name is the listener's name that the socket goes by.
 func (s *Socket) Name() string { return s.spec.Name }
 
-// Addr is where the socket is bound, a port 0 resolved.
-func (s *Socket) Addr() net.Addr { return s.ln.Addr() }
+// Addr is where the socket is found: what it is bound to, a port 0 resolved. But a unix socket was bound before it got its path.
+func (s *Socket) Addr() net.Addr {
+	if path := unixPath(&s.spec); path != "" {
+		return &net.UnixAddr{Name: path, Net: "unix"}
+	}
+	return s.ln.Addr()
+}
 
 // SetLimit bounds the connections that are open at once; nil: no bound. It is safe at any time.
 func (s *Socket) SetLimit(l *Limit) {
@@ -57,22 +66,24 @@ func (s *Socket) place() (release func()) {
 	return release
 }
 
+// OnWant has f told, at most once a second, when connections cannot be accepted. It is for before Serve; f must not block for long.
+func (s *Socket) OnWant(f func(Want)) { s.onWant = f }
+
 // Serve accepts connections, each given to handle, which must not block for long, until Close. When the connection has ended, done is to
 // be called.
 func (s *Socket) Serve(handle func(c net.Conn, done func())) {
-	s.handle = handle
+	s.handle, s.want = handle, newWant()
 	s.parked, s.resume, s.stopping = make(chan struct{}), make(chan bool), make(chan struct{})
 	go s.accept()
 }
 
 // accept is the accept loop. Nothing but Close ends it.
 func (s *Socket) accept() {
-	var wait time.Duration
 	for {
 		c, err := s.ln.Accept()
 		switch {
 		case err == nil:
-			wait = 0
+			s.want.over()
 			s.handle(c, s.place()) // a place kept for a connection to come would be one that the limit's other sockets lack
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			s.parked <- struct{}{}
@@ -81,11 +92,7 @@ func (s *Socket) accept() {
 			}
 		case errors.Is(err, unix.ECONNABORTED):
 		default: // out of files or memory: what is open must end first
-			wait = min(max(2*wait, 5*time.Millisecond), time.Second)
-			select {
-			case <-time.After(wait):
-			case <-s.stopping:
-			}
+			s.starve(err)
 		}
 	}
 }
@@ -122,6 +129,7 @@ func (s *Socket) Close() {
 
 // CloseParked is Close after Pause.
 func (s *Socket) CloseParked() {
+	s.want.release() // the loop is parked, and has no more use for it
 	for _, c := range s.queued() {
 		s.handle(c, func() {})
 	}
@@ -129,12 +137,14 @@ func (s *Socket) CloseParked() {
 	s.resume <- false
 }
 
+// mostQueued is how many connections are taken from the queue in a row: a flood must not keep anybody there.
+const mostQueued = 1 << 16
+
 // queued takes the connections that the kernel completed already: closing the last descriptor would reset them. One that completes
 // between the last look and the close is still reset; a socket that another process holds as well loses none.
 func (s *Socket) queued() (conns []net.Conn) {
-	const most = 1 << 16 // a flood must not keep the socket open
 	s.control(func(fd int) {
-		for range most {
+		for range mostQueued {
 			nfd, _, err := unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 			if err == unix.EINTR || err == unix.ECONNABORTED {
 				continue
@@ -175,11 +185,20 @@ func (s *Socket) Dup() (f *os.File, err error) {
 
 // Unlink removes the file of a unix socket, if it is still this socket's.
 func (s *Socket) Unlink() {
-	path := unixPath(s.spec)
+	path := unixPath(&s.spec)
 	if path == "" || s.file == nil {
 		return
 	}
 	if now, err := os.Lstat(path); err == nil && os.SameFile(now, s.file) {
 		os.Remove(path)
+	}
+}
+
+// setMode changes the mode of a unix socket's file, if it is still this socket's. Who must not come in is told so by the next connect.
+func (s *Socket) setMode(mode os.FileMode) {
+	old := s.spec.mode()
+	s.spec.Mode = mode
+	if path := unixPath(&s.spec); path != "" && s.file != nil && s.spec.mode() != old {
+		chmod(path, s.file, s.spec.mode())
 	}
 }

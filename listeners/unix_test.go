@@ -1,12 +1,16 @@
 package listeners
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // A socket file that nobody listens on is replaced; everything else at the path is spared.
@@ -151,5 +155,165 @@ func TestUnlinkAbstract(t *testing.T) {
 	}
 	if _, err := os.Lstat(name); err != nil {
 		t.Error(err)
+	}
+}
+
+// A unix socket's file lets in whom its mode says, whatever the umask, and nobody but edge's own user where nothing is said.
+func TestMode(t *testing.T) {
+	defer unix.Umask(unix.Umask(0o027))
+	for mode, want := range map[os.FileMode]os.FileMode{0: 0o600, 0o660: 0o660, 0o666: 0o666, 0o200: 0o200} {
+		sp := spec(1, "a", "unix", filepath.Join(t.TempDir(), "socket"))
+		sp.Mode = mode
+		s := listen(t, sp)
+		if got := fileMode(t, sp.Address); got != want {
+			t.Errorf("mode %v for %v", got, mode)
+		}
+		s.Unlink()
+		s.Close()
+	}
+}
+
+func fileMode(t *testing.T, path string) os.FileMode {
+	t.Helper()
+	info, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.Mode().Perm()
+}
+
+// The socket's file has no wider mode than is wanted at any time, not even when its name is another.
+func TestModeFromTheBeginning(t *testing.T) {
+	defer unix.Umask(unix.Umask(0))
+	var lc net.ListenConfig
+	path := filepath.Join(t.TempDir(), "socket")
+	lc.Control = func(_, _ string, c syscall.RawConn) error { return restrict(c, 0o640) }
+	ln, err := lc.Listen(t.Context(), "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if got := fileMode(t, path); got != 0o640 {
+		t.Errorf("mode %v after bind", got)
+	}
+}
+
+// R30: a stale file is replaced in one step: its path is never without a file. No name but the path is left.
+func TestReplacedAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "socket")
+	stale := listen(t, spec(1, "a", "unix", path))
+	stale.Close()
+	stop, watched := make(chan struct{}), make(chan int)
+	go func() {
+		looks := 0
+		for {
+			select {
+			case <-stop:
+				watched <- looks
+				return
+			default:
+			}
+			if _, err := os.Lstat(path); err != nil {
+				t.Error(err)
+			}
+			looks++
+		}
+	}()
+	for range 200 {
+		s := listen(t, spec(1, "a", "unix", path))
+		if refused(s.Addr()) {
+			t.Error("the path is there, and nobody listens")
+		}
+		s.Close() // its file stays, stale
+	}
+	close(stop)
+	if looks := <-watched; looks < 200 {
+		t.Errorf("looked only %d times", looks)
+	}
+	if files, err := os.ReadDir(dir); len(files) != 1 {
+		t.Errorf("files: %v, %v", files, err)
+	}
+}
+
+// A socket whose queue is full is in use, and is spared.
+func TestFullQueueIsInUse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: path}), unix.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		c, err := net.Dial("unix", path)
+		if errors.Is(err, unix.EAGAIN) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	_, mistakes := (&Table{}).Draft([]Spec{spec(1, "a", "unix", path)})
+	if len(mistakes) != 1 || !strings.Contains(mistakes[0].Msg, "another program listens on "+path) {
+		t.Errorf("%v", mistakes)
+	}
+}
+
+// A new mode is in force with the draft, not before; one process after the other knows it; and another's file in the socket's place keeps its own.
+func TestModeChanges(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	sp := spec(1, "a", "unix", path)
+	table := &Table{}
+	first, _ := commit(t, table, sp)
+	closing(t, first...)
+	sp.Mode = 0o660
+	d, mistakes := table.Draft([]Spec{sp})
+	if mistakes != nil {
+		t.Fatal(mistakes)
+	}
+	if got := fileMode(t, path); got != 0o600 {
+		t.Errorf("mode %v with the draft", got)
+	}
+	if added, gone := d.Commit(); len(added)+len(gone) != 0 {
+		t.Errorf("a new mode makes a new socket: %v, %v", added, gone)
+	}
+	if got := fileMode(t, path); got != 0o660 {
+		t.Errorf("mode %v after the commit", got)
+	}
+	heirs := inherit(t, table)
+	closing(t, heirs.Sockets()...)
+	sp.Mode = 0o606
+	commit(t, heirs, sp)
+	if got := fileMode(t, path); got != 0o606 {
+		t.Errorf("mode %v in the next process", got)
+	}
+	os.Remove(path)
+	if err := os.WriteFile(path, nil, 0o400); err != nil {
+		t.Fatal(err)
+	}
+	sp.Mode = 0o666
+	commit(t, heirs, sp)
+	if got := fileMode(t, path); got != 0o400 {
+		t.Errorf("another's file has mode %v now", got)
+	}
+	os.Remove(path)
+}
+
+// A folder whose name leaves no room for the name that a socket has at first is a mistake that says so.
+func TestLongFolder(t *testing.T) {
+	dir := t.TempDir()
+	if room := 100 - len(dir) - 1; room > 0 {
+		dir = filepath.Join(dir, strings.Repeat("d", room))
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, mistakes := (&Table{}).Draft([]Spec{spec(1, "a", "unix", filepath.Join(dir, "s"))})
+	if len(mistakes) != 1 || !strings.Contains(mistakes[0].Msg, "the folder's name is too long") {
+		t.Errorf("%v", mistakes)
 	}
 }

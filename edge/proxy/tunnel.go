@@ -16,7 +16,8 @@ type Client interface {
 }
 
 // Relay joins a client with the upstream's next target, and notes in r which one, how much went through, and why it ended. It calls opened
-// when there is a target, and never if none can be reached. The caller closes the client.
+// when there is a target, and never if none can be reached. The target is told first who the client is, where the upstream is to. The caller closes
+// the client.
 func Relay(ctx context.Context, u *upstream.Upstream, tunnels *tunnel.Registry, client Client, r *record.Record, opened func()) {
 	t, up, err := reach(ctx, u)
 	r.Upstream = t.Name
@@ -26,6 +27,9 @@ func Relay(ctx context.Context, u *upstream.Upstream, tunnels *tunnel.Registry, 
 	}
 	defer t.Done()
 	defer up.Close()
+	if r.Err = announce(up, u.ProxyProtocol, client.Info()); r.Err != nil {
+		return
+	}
 	opened()
 	facts := tunnel.Facts{Kind: tunnel.TCP}
 	if client.Info().TLS != nil {

@@ -73,6 +73,10 @@ func (c *Conn) boundUnsent() {
 func (c *Conn) serve() {
 	defer c.cancel()
 	c.boundUnsent()
+	c.keepAlive()
+	if c.settings.Announcers != nil && !c.announced() || c.settings.Passthrough != nil && !c.byName() {
+		return
+	}
 	if c.settings.TLS != nil && !c.handshake() {
 		return
 	}
@@ -89,9 +93,9 @@ func (c *Conn) serve() {
 // handshake puts TLS between the socket and all that follows.
 func (c *Conn) handshake() bool {
 	c.SetDeadline(time.Now().Add(c.settings.Timeouts.Header))
-	t := tls.Server(c.under, &tls.Config{GetConfigForClient: c.settings.TLS})
+	t := tls.Server(c.Conn, &tls.Config{GetConfigForClient: c.settings.TLS})
 	if err := t.HandshakeContext(c.ctx); err != nil {
-		c.server.Log.Debug("tls handshake", "listener", c.settings.Listener, "client", c.RemoteAddr(), "error", err)
+		c.server.Log.Debug("tls handshake", "listener", c.settings.Listener, "client", c.client(), "error", err)
 		return false
 	}
 	c.SetDeadline(time.Time{})
@@ -165,10 +169,13 @@ func (c *Conn) CloseWrite() error {
 
 // TCP gives the socket, if nothing lies above it.
 func (c *Conn) TCP() *net.TCPConn {
-	if c.Conn != c.under {
-		return nil
+	switch below := c.Conn.(type) {
+	case *socket.Conn:
+		return below.TCP()
+	case *rewound:
+		return below.TCP()
 	}
-	return c.under.TCP()
+	return nil
 }
 
 // Socket is what lies below everything.

@@ -28,7 +28,13 @@ type Settings struct {
 	// Handler answers requests; nil: Tunnel gets the connection.
 	Handler wire.Handler
 	// Tunnel relays c until ctx ends or either side does. What c implements besides net.Conn is wire.Stream.
-	Tunnel func(ctx context.Context, c *Conn)
+	Tunnel Relay
+	// Announcers begin with a PROXY header; nil: nobody does.
+	Announcers *Announcers
+	// Passthrough gives what relays a connection with its TLS unopened, by the name that its ClientHello asks for ("": none). Where it gives nil, TLS
+	// is ended here, or, if TLS is nil, the client is told that nobody knows the name. Without a Passthrough nobody is asked for a name.
+	Passthrough func(name string) Relay
+	KeepAlive   time.Duration // 0: the kernel asks no client whether it is there
 }
 
 // Fault is a mistake made on purpose, by the tests that show what the product is spared. The zero value is the product.

@@ -38,11 +38,13 @@ type world struct {
 	settings *Settings
 	served   atomic.Int64 // requests that the handler began
 	hold     chan struct{}
+	said     notes // what it logs
 }
 
 // newWorld serves "hello"; a request for /held waits until hold is closed.
 func newWorld(t *testing.T, change func(*Settings)) *world {
-	w := &world{Server: New(slog.New(slog.DiscardHandler)), t: t, hold: make(chan struct{})}
+	w := &world{t: t, hold: make(chan struct{})}
+	w.Server = New(slog.New(slog.NewTextHandler(&w.said, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	w.settings = &Settings{
 		Listener:  "test",
 		Timeouts:  conf.ListenerTimeouts{Header: 5 * time.Second, Body: 5 * time.Second, Write: 5 * time.Second, Idle: time.Minute},

@@ -139,24 +139,32 @@ const most = 1 << 20
 
 // piece copies what comes, in the kernel where it can. Without an error, 0 is the end.
 func (j *joint) piece(w *way) (n int64, err error) {
-	src, dst := socket(w.src), socket(w.dst)
+	src, dst := w.sockets()
 	if src == nil || dst == nil {
-		return io.Copy(w.dst, &io.LimitedReader{R: noted{w.src, j, w.n}, N: most})
+		return io.Copy(w.dst, &io.LimitedReader{R: &noted{way: w, j: j}, N: most})
 	}
 	n, err = dst.ReadFrom(&io.LimitedReader{R: src, N: most})
 	j.note(w.n, n)
 	return n, err
 }
 
-// noted is a reader of which each read is noted.
+// sockets gives both sides of the way where nothing lies above either; else one of them is nil.
+func (w *way) sockets() (src, dst *net.TCPConn) { return socket(w.src), socket(w.dst) }
+
+// noted reads for a piece, and each read is noted. Where nothing is left above the sockets the piece is at its end: what was read ahead has gone,
+// and the kernel can copy the rest.
 type noted struct {
-	io.Reader
-	j *joint
-	n *atomic.Int64
+	*way
+	j    *joint
+	read bool // there is something in the piece, so that its end is not the connection's
 }
 
-func (r noted) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
+func (r *noted) Read(p []byte) (int, error) {
+	if src, dst := r.sockets(); r.read && src != nil && dst != nil {
+		return 0, io.EOF
+	}
+	n, err := r.src.Read(p)
+	r.read = r.read || n > 0
 	r.j.note(r.n, int64(n))
 	return n, err
 }

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -289,5 +290,58 @@ func TestCutBefore(t *testing.T) {
 	cancel()
 	if end := (*Registry)(nil).Join(ctx, Facts{}, time.Hour, front, back); end != (End{Reason: Cut}) {
 		t.Errorf("it ended: %+v", end)
+	}
+}
+
+// ahead is a client of which something was read before the tunnel opened.
+type ahead struct {
+	*net.TCPConn
+	first atomic.Pointer[string]
+	reads atomic.Int64
+}
+
+func (a *ahead) Read(p []byte) (int, error) {
+	a.reads.Add(1)
+	if first := a.first.Swap(nil); first != nil {
+		return copy(p, *first), nil
+	}
+	return a.TCPConn.Read(p)
+}
+
+func (a *ahead) TCP() *net.TCPConn {
+	if a.first.Load() != nil {
+		return nil
+	}
+	return a.TCPConn
+}
+
+// What was read ahead goes first; from then on the kernel copies, both ways.
+func TestSplicesBehindWhatWasRead(t *testing.T) {
+	dialled, accepted := pair(t, "tcp")
+	back, up := pair(t, "tcp")
+	front := &ahead{TCPConn: accepted.(*net.TCPConn)}
+	text := "ahead "
+	front.first.Store(&text)
+	limit := time.Now().Add(patience)
+	dialled.SetDeadline(limit)
+	up.SetDeadline(limit)
+	e := join(t, Facts{Kind: TCP}, patience, dialled.(Conn), front, back.(Conn), up.(Conn))
+	got := make([]byte, len(text))
+	if _, err := io.ReadFull(up, got); err != nil || string(got) != text {
+		t.Fatalf("%q, %v", got, err)
+	}
+	for range 10 {
+		says(t, e.client, e.up, "ping")
+		says(t, e.up, e.client, "pong")
+	}
+	if n := front.reads.Load(); n != 1 {
+		t.Errorf("the client was read from %d times above its socket", n)
+	}
+	e.client.CloseWrite()
+	hearsEnd(t, e.up)
+	e.up.CloseWrite()
+	hearsEnd(t, e.client)
+	if end := e.end(t, ClientClosed); end.In != 6+40 || end.Out != 40 {
+		t.Errorf("%+v", end)
 	}
 }

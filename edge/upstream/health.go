@@ -1,8 +1,11 @@
 package upstream
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // health is what exchanges have told of a target. The upstream's mu guards all but ill.
@@ -21,12 +24,22 @@ func (h *health) ready() bool { return !h.aside || h.probe == 0 && !time.Now().B
 // fail_timeout, and so does each one while it is. What a client, or its request alone, may have caused is not to be noted.
 func (t *Target) Failed(why error) {
 	u := t.upstream
-	if u.maxFails == 0 {
+	if u.maxFails == 0 || ours(why) {
 		return
 	}
 	if u.noteFailure(t) {
 		u.log.Warn("target set aside", "upstream", u.name, "target", t.Name, "for", u.failTimeout, "error", why)
 	}
+}
+
+// ours says whether a failure tells of this process, or this machine, and not of a target: files and memory are lacking.
+func ours(why error) bool {
+	for _, want := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS} {
+		if errors.Is(why, want) {
+			return true
+		}
+	}
+	return false
 }
 
 // noteFailure says whether the failure set the target aside, which was not before.

@@ -24,8 +24,11 @@ import (
 type Upstream struct {
 	HostTarget bool          // the target's own host goes upstream, not the client's
 	Response   time.Duration // how long a target may neither take of a request nor begin to answer
-	targets    []*Target
-	key        string // the spec that made it
+	// ProxyProtocol is the version of the PROXY header that a tunnel's target gets; 0: none.
+	ProxyProtocol int
+
+	targets []*Target
+	key     string // the spec that made it
 
 	name        string
 	least       bool // the one with the fewest in flight is next, else each in turn
@@ -148,7 +151,7 @@ func readCA(spec *conf.Upstream) ([]byte, *conf.Error) {
 // specKey says in one string all that makes an upstream what it is.
 func specKey(spec *conf.Upstream, ca []byte) string {
 	key := fmt.Sprintln(spec.Name, spec.Timeouts.Connect, spec.Timeouts.Response, spec.Timeouts.Idle, spec.HostTarget, spec.LeastConnections,
-		spec.MaxFails, spec.FailTimeout, spec.TLSServerName, sha256.Sum256(ca))
+		spec.MaxFails, spec.FailTimeout, spec.TLSServerName, spec.ProxyProtocol, sha256.Sum256(ca))
 	for _, t := range spec.Targets {
 		key += fmt.Sprintln(t.Scheme, t.Address)
 	}
@@ -157,7 +160,7 @@ func specKey(spec *conf.Upstream, ca []byte) string {
 
 func create(spec *conf.Upstream, ca []byte, key string, log *slog.Logger) *Upstream {
 	u := &Upstream{
-		HostTarget: spec.HostTarget, Response: spec.Timeouts.Response, key: key,
+		HostTarget: spec.HostTarget, Response: spec.Timeouts.Response, ProxyProtocol: spec.ProxyProtocol, key: key,
 		name: spec.Name, least: spec.LeastConnections, maxFails: spec.MaxFails, failTimeout: spec.FailTimeout, log: log,
 	}
 	if len(spec.Targets) == 1 { // there is no other one

@@ -82,6 +82,7 @@ func TestDraftKeeps(t *testing.T) {
 		"fail_timeout":      {func(s *conf.Upstream) { s.FailTimeout++ }, false},
 		"balance":           {func(s *conf.Upstream) { s.LeastConnections = true }, false},
 		"server_name":       {func(s *conf.Upstream) { s.TLSServerName = "x" }, false},
+		"proxy_protocol":    {func(s *conf.Upstream) { s.ProxyProtocol = 2 }, false},
 		"a target's scheme": {func(s *conf.Upstream) { s.Targets[1].Scheme = "http" }, false},
 		"a target":          {func(s *conf.Upstream) { s.Targets[1].Address = "b:3" }, false},
 		"one target less":   {func(s *conf.Upstream) { s.Targets = s.Targets[:1] }, false},
