@@ -34,7 +34,7 @@ type badFile struct {
 	name, text, want string
 }
 
-var allBad = [][]badFile{bad, badPlaces, badListeners, badVhosts, badUpstreams, badRules}
+var allBad = [][]badFile{bad, badPlaces, badListeners, badVhosts, badUpstreams, badRules, badFiles}
 
 var bad = []badFile{
 	{"nothing", ``, `

@@ -6,6 +6,8 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,22 +20,36 @@ type folder struct {
 	dir      *os.File // the same folder, as the kernel's wall needs it
 	fd       int      // dir's
 	dev, ino uint64
+	seen     atomic.Int64 // when Root named it last, in nanoseconds of Unix time
 }
 
-// folder gives the folder that Root names now. It asks the kernel each time which one that is, because a deployment may purge a cache as soon as
-// it has swapped it; it opens it only if it is another one. stat is scratch space.
-func (f *Files) folder(stat *unix.Stat_t) (*folder, error) {
+// fresh is how long what Root names is believed without a look, so that a busy site does not pay for one with each request. Nobody who swaps a folder
+// and then purges a cache, or reloads a page, is as quick.
+const fresh = 10 * time.Millisecond
+
+// isFresh says whether Root named d a moment before now.
+func (d *folder) isFresh(now time.Time) bool {
+	age := now.UnixNano() - d.seen.Load()
+	return 0 <= age && age < int64(fresh)
+}
+
+// folder gives the folder that Root names now. It is opened only if it is another one than before. stat is scratch space.
+func (f *Files) folder(now time.Time, stat *unix.Stat_t) (*folder, error) {
+	d := f.now.Load()
+	if d != nil && d.isFresh(now) {
+		return d, nil
+	}
 	if err := unix.Stat(f.Root, stat); err != nil {
 		f.now.Store(nil)
 		return nil, fmt.Errorf("%w: %w", errRoot, &fs.PathError{Op: "stat", Path: f.Root, Err: err})
 	}
-	if d := f.now.Load(); d != nil && d.ino == stat.Ino && d.dev == stat.Dev { // an open folder's number is nobody else's
-		return d, nil
+	if d == nil || d.ino != stat.Ino || d.dev != uint64(stat.Dev) { // the number of a folder that is open is no other one's
+		var err error
+		if d, err = openFolder(f.Root, stat); err != nil {
+			return nil, fmt.Errorf("%w: %w", errRoot, err)
+		}
 	}
-	d, err := openFolder(f.Root, stat)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errRoot, err)
-	}
+	d.seen.Store(now.UnixNano())
 	f.now.Store(d)
 	return d, nil
 }
@@ -53,7 +69,7 @@ func openFolder(name string, stat *unix.Stat_t) (*folder, error) {
 		d.close()
 		return nil, err
 	}
-	d.dev, d.ino = stat.Dev, stat.Ino
+	d.dev, d.ino = uint64(stat.Dev), stat.Ino
 	return d, nil
 }
 

@@ -17,7 +17,7 @@ import (
 // Files serves a folder. What leads out of it, also by a link, is not found; so is what has a dot in front, but /.well-known/. It is safe for
 // concurrent use.
 type Files struct {
-	Root     string // a folder that a deployment swaps is the new one at once
+	Root     string // a folder that a deployment swaps is the new one at once: within 10 ms
 	Prefix   string // of the path, with its last slash: what follows is looked up
 	Fallback string // what answers in place of what is not found; "": 404
 	Compress bool   // who takes it gets what lies compressed beside a file, or text compressed on the way
@@ -35,7 +35,7 @@ func (f *Files) Serve(x *wire.Exchange) {
 	}
 	a := begin(x, f.Compress)
 	defer a.end()
-	dir, err := f.folder(&a.file.stat)
+	dir, err := f.folder(x.Record.Start, &a.file.stat)
 	if err != nil {
 		fail(x, err)
 		return
