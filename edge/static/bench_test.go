@@ -23,7 +23,7 @@ import (
 	"edge/edge/wire"
 )
 
-// engine serves h as the product does, over TLS or not, and gives a way to connect.
+// engine serves h as the product does, over TLS or not, and gives a way to connect. Above a connection there is no TLS yet.
 func engine(t testing.TB, h wire.Handler, secure bool) (dial func() net.Conn) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -62,11 +62,14 @@ func engine(t testing.TB, h wire.Handler, secure bool) (dial func() net.Conn) {
 		}
 		c.SetDeadline(time.Now().Add(time.Minute))
 		t.Cleanup(func() { c.Close() })
-		if secure {
-			return tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
-		}
 		return c
 	}
+}
+
+// secured puts TLS above a client's connection.
+func secured(c net.Conn, protocol string) (*tls.Conn, error) {
+	s := tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}})
+	return s, s.Handshake()
 }
 
 func certificate(t testing.TB) tls.Certificate {
@@ -109,6 +112,20 @@ func asker(t testing.TB, c net.Conn, path string, more ...string) func() {
 	}
 }
 
+// connect gives a connection that h answers on by HTTP/1.1.
+func connect(t testing.TB, h wire.Handler, secure bool) net.Conn {
+	t.Helper()
+	c := engine(t, h, secure)()
+	if !secure {
+		return c
+	}
+	s, err := secured(c, "http/1.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // BenchmarkFile is a file through the engine over loopback, the client's share included.
 func BenchmarkFile(b *testing.B) {
 	root := b.TempDir()
@@ -120,7 +137,7 @@ func BenchmarkFile(b *testing.B) {
 	for _, secure := range []bool{true, false} {
 		for _, name := range []string{"1k.txt", "64k.txt"} {
 			b.Run(fmt.Sprintf("tls=%v/%s", secure, name), func(b *testing.B) {
-				ask := asker(b, engine(b, &Files{Root: root, Prefix: "/"}, secure)(), "/"+name)
+				ask := asker(b, connect(b, &Files{Root: root, Prefix: "/"}, secure), "/"+name)
 				ask()
 				b.ReportAllocs()
 				for b.Loop() {
