@@ -34,11 +34,12 @@ type entry struct{ Name, Link string }
 
 // list lists a folder, whose name is "" or ends in a slash: files and folders that may be asked for, in the order of their names, folders first.
 func (d *folder) list(name string) (*list, error) {
-	below := strings.TrimSuffix(name, "/")
-	if below == "" {
-		below = "."
-	} else if !plain(below) {
-		return nil, fs.ErrNotExist
+	below := "."
+	if name != "" {
+		below = strings.TrimSuffix(name, "/")
+		if !plain(below) {
+			return nil, fs.ErrNotExist
+		}
 	}
 	fd, err := d.descriptor(below, unix.O_DIRECTORY)
 	if err != nil {
