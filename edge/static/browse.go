@@ -32,8 +32,9 @@ type list struct {
 // entry is a file or, with a slash behind its name, a folder.
 type entry struct{ Name, Link string }
 
-// list lists a folder, whose name is "" or ends in a slash: files and folders that may be asked for, in the order of their names, folders first.
-func (d *folder) list(name string) (*list, error) {
+// list lists a folder, whose name is "" or ends in a slash: files and folders that may be asked for, in the order of their names, folders first. It
+// reads no more than most of them, and a name of the disk's choice.
+func (d *folder) list(name string, most int) (*list, error) {
 	below := "."
 	if name != "" {
 		below = strings.TrimSuffix(name, "/")
@@ -47,12 +48,12 @@ func (d *folder) list(name string) (*list, error) {
 	}
 	f := os.NewFile(uintptr(fd), below)
 	defer f.Close()
-	found, err := f.ReadDir(maxListed + 1)
+	found, err := f.ReadDir(most + 1)
 	if len(found) == 0 && err != nil && err != io.EOF {
 		return nil, err
 	}
-	l := &list{More: len(found) > maxListed}
-	for _, e := range found[:min(len(found), maxListed)] {
+	l := &list{More: len(found) > most}
+	for _, e := range found[:min(len(found), most)] {
 		if e, ok := d.entry(name, e); ok {
 			l.Entries = append(l.Entries, e)
 		}

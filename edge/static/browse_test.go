@@ -10,6 +10,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"edge/edge/wire"
 )
 
 var listed = regexp.MustCompile(`<li><a href="([^"]*)">([^<]*)</a>`)
@@ -138,22 +142,25 @@ func TestNotBrowsed(t *testing.T) {
 	}
 }
 
-// A folder of very many files costs no more than the list may be long.
+// A folder of very many files costs no more than the list may be long, and the list says that it is not all.
 func TestListIsBounded(t *testing.T) {
 	root := t.TempDir()
-	for i := range maxListed + 1 {
-		f, err := os.Create(filepath.Join(root, fmt.Sprint(i)))
-		if err != nil {
-			t.Fatal(err)
+	for i := range 10 {
+		put(t, filepath.Join(root, fmt.Sprint(i)), nil, changed)
+	}
+	d, err := openFolder(root, new(unix.Stat_t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	for most, want := range map[int]int{9: 9, 10: 10, 11: 10} {
+		l, err := d.list("", most)
+		if err != nil || len(l.Entries) != want || l.More != (want == 9) {
+			t.Fatalf("of 10, %d at most: %+v, %v", most, l, err)
 		}
-		f.Close()
-	}
-	ask := client(t, &Files{Root: root, Prefix: "/", Browse: true}, modes[0])
-	if g := ask("GET", "/"); strings.Count(g.body, "<li>") != maxListed || !strings.Contains(g.body, "There is more") {
-		t.Errorf("%d are listed", strings.Count(g.body, "<li>"))
-	}
-	os.Remove(filepath.Join(root, "0"))
-	if g := ask("GET", "/"); strings.Count(g.body, "<li>") != maxListed || strings.Contains(g.body, "There is more") {
-		t.Errorf("%d are listed", strings.Count(g.body, "<li>"))
+		ask := client(t, wire.HandlerFunc(func(x *wire.Exchange) { l.send(x, true) }), modes[0])
+		if g := ask("GET", "/"); strings.Count(g.body, "<li>") != want || strings.Contains(g.body, "There is more") != l.More {
+			t.Errorf("of 10, %d at most: %s", most, g.body)
+		}
 	}
 }

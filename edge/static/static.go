@@ -56,7 +56,7 @@ func (f *Files) Serve(x *wire.Exchange) {
 // instead answers for what is not found: with the list of a folder, with the fallback, or by saying so.
 func (f *Files) instead(a *answer, dir *folder, name string, err error) {
 	if f.Browse && isFolder(name) {
-		list, err := dir.list(name)
+		list, err := dir.list(name, maxListed)
 		if err == nil {
 			list.send(a.x, name == "")
 			return
