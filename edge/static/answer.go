@@ -57,6 +57,9 @@ func begin(x *wire.Exchange, compress bool) *answer {
 func (a *answer) end() {
 	a.file.close()
 	a.ready.close()
+	if a.onWay {
+		<-atWork
+	}
 	clear(a.fields[:cap(a.fields)])
 	a.x, a.asked, a.dir, a.name, a.media, a.sent, a.coding, a.onWay = nil, asked{}, nil, "", media{}, nil, identity, false
 	a.fields, a.limited = a.fields[:0], io.LimitedReader{}
@@ -118,13 +121,28 @@ func (a *answer) take(o offer, must bool) bool {
 	case o.coding == identity:
 	case o.ready && a.beside(o.coding):
 		a.sent = &a.ready
-	case !o.ready && a.file.stat.Size <= mostCompressed && (must || a.media.text && a.file.stat.Size >= leastCompressed):
-		a.onWay = true
+	case !o.ready && a.worth(must) && a.engage():
 	default:
 		return false
 	}
 	a.coding = o.coding
 	return true
+}
+
+// worth says whether the file is to be compressed on the way.
+func (a *answer) worth(must bool) bool {
+	size := a.file.stat.Size
+	return size <= mostCompressed && (must || a.media.text && size >= leastCompressed)
+}
+
+// engage takes one of the places at which files are compressed, until the answer's end; false: there is none.
+func (a *answer) engage() bool {
+	select {
+	case atWork <- struct{}{}:
+		a.onWay = true
+	default:
+	}
+	return a.onWay
 }
 
 // beside opens what lies compressed beside the file. If it is older it was forgotten.

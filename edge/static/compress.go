@@ -16,6 +16,10 @@ const (
 	mostCompressed  = 8 << 20
 )
 
+// atWork bounds how many files are compressed on the way at a time. An encoder has one to two megabytes for as long as its client takes to read: many
+// slow clients must not have all the memory. Who comes when all are at work gets the file as it is.
+var atWork = make(chan struct{}, 64)
+
 // encoder is what writers of gzip and zstd have in common.
 type encoder interface {
 	io.WriteCloser

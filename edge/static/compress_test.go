@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"crypto/rand"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -234,18 +236,49 @@ type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
+// Clients that are slow to read have a bounded number of encoders between them. Who comes then gets the file as it is, until they
+// are gone.
+func TestEncodersAreBounded(t *testing.T) {
+	root := compressedSite(t)
+	noise := make([]byte, mostCompressed) // nothing makes it smaller than what the sockets take
+	rand.Read(noise)
+	put(t, filepath.Join(root, "noise.txt"), noise, changed)
+	f := &Files{Root: root, Prefix: "/", Compress: true}
+	dial := engine(t, f, false)
+	var slow []net.Conn
+	for range cap(atWork) {
+		c := dial()
+		fmt.Fprint(c, "GET /noise.txt HTTP/1.1\r\nHost: site.example\r\nAccept-Encoding: gzip\r\n\r\n")
+		slow = append(slow, c)
+	}
+	ask := func() string {
+		return exchange(t, dial(), "GET", "/text.txt", "Accept-Encoding: gzip").field("Content-Encoding")
+	}
+	until(t, "all are at work", func() bool { return len(atWork) == cap(atWork) })
+	if got := ask(); got != "" {
+		t.Errorf("when all are at work: %q", got)
+	}
+	for _, c := range slow {
+		c.Close()
+	}
+	until(t, "nobody is at work", func() bool { return len(atWork) == 0 })
+	if got := ask(); got != "gzip" {
+		t.Errorf("when nobody is at work: %q", got)
+	}
+}
+
 // A file that gets shorter while it is sent ends in a failure that the client sees, compressed or not.
 func TestCut(t *testing.T) {
 	root := compressedSite(t)
 	put(t, filepath.Join(root, "large.txt"), prose(1<<20), changed)
 	for _, target := range []string{"/least.txt", "/large.txt"} {
 		for _, accepts := range []string{"identity", "gzip", "zstd"} {
-			var recorded error
+			recorded := make(chan error, 1)
 			f := &Files{Root: root, Prefix: "/", Compress: true}
 			h := wire.HandlerFunc(func(x *wire.Exchange) {
 				x.Responder = longer{x.Responder, func() { put(t, filepath.Join(root, target), prose(500), changed) }}
 				f.Serve(x)
-				recorded = x.Record.Err
+				recorded <- x.Record.Err
 			})
 			before := prose(leastCompressed)
 			if target == "/large.txt" {
@@ -258,8 +291,8 @@ func TestCut(t *testing.T) {
 			if err == nil {
 				_, err = io.Copy(io.Discard, resp.Body)
 			}
-			if err == nil || recorded != errCut {
-				t.Errorf("%s %s: the client sees %v, on record is %v", target, accepts, err, recorded)
+			if on := <-recorded; err == nil || on != errCut {
+				t.Errorf("%s %s: the client sees %v, on record is %v", target, accepts, err, on)
 			}
 		}
 	}

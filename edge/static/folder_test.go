@@ -38,9 +38,9 @@ func TestRootSwapped(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			top, now := t.TempDir(), time.Now()
+			top, now := t.TempDir(), newClock()
 			root := filepath.Join(top, "now")
-			ask := client(t, at(&now, &Files{Root: root, Prefix: "/"}), modes[0])
+			ask := client(t, at(now, &Files{Root: root, Prefix: "/"}), modes[0])
 			want := ""
 			for _, release := range []string{"1", "2", "3"} {
 				next := filepath.Join(top, release)
@@ -54,7 +54,8 @@ func TestRootSwapped(t *testing.T) {
 						t.Errorf("in the same moment: %d %q, want %q, without another look", g.StatusCode, g.body, want)
 					}
 				}
-				now, want = now.Add(fresh), release
+				now.pass(fresh)
+				want = release
 				if g := ask("GET", "/x.txt"); g.body != want {
 					t.Errorf("after that moment: %d %q, want %q", g.StatusCode, g.body, want)
 				}
@@ -62,7 +63,7 @@ func TestRootSwapped(t *testing.T) {
 			os.Remove(root)
 			os.RemoveAll(root)
 			for _, d := range []time.Duration{fresh, -time.Hour} { // a clock that is set back is not believed
-				now = now.Add(d)
+				now.pass(d)
 				if g := ask("GET", "/x.txt"); g.StatusCode != 500 {
 					t.Errorf("without a folder: %d %q", g.StatusCode, g.body)
 				}
@@ -73,27 +74,24 @@ func TestRootSwapped(t *testing.T) {
 
 // A folder that was replaced does not stay open: its disk would fill up.
 func TestReplacedFolderIsClosed(t *testing.T) {
-	top, now := t.TempDir(), time.Now()
+	top, now := t.TempDir(), newClock()
 	root := filepath.Join(top, "now")
-	ask := client(t, at(&now, &Files{Root: root, Prefix: "/"}), modes[0])
+	ask := client(t, at(now, &Files{Root: root, Prefix: "/"}), modes[0])
 	for range 5 {
 		os.RemoveAll(root)
 		if err := os.Mkdir(root, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		put(t, filepath.Join(root, "x.txt"), nil, changed)
-		now = now.Add(fresh)
+		now.pass(fresh)
 		if g := ask("GET", "/x.txt"); g.StatusCode != 200 {
 			t.Fatal(g.StatusCode)
 		}
 	}
-	deadline := time.Now().Add(10 * time.Second)
-	for len(openBelow(t, top)) > 2 { // the os.Root and its descriptor, of the last one
-		if time.Now().After(deadline) {
-			t.Fatalf("these are open: %q", openBelow(t, top))
-		}
+	until(t, "two are open, the os.Root and its descriptor of the last folder", func() bool {
 		runtime.GC()
-	}
+		return len(openBelow(t, top)) == 2
+	})
 }
 
 // openBelow gives what this process has open below a folder.
@@ -126,12 +124,7 @@ func TestFilesAreClosed(t *testing.T) {
 				ask("HEAD", target, fields...)
 			}
 		}
-		deadline := time.Now().Add(10 * time.Second)
-		for len(openBelow(t, root)) > 2 { // the last handler may not have returned yet; but for the folder itself nothing is open
-			if time.Now().After(deadline) {
-				t.Fatalf("these are open: %q", openBelow(t, root))
-			}
-		}
+		until(t, "but for the folder itself nothing is open", func() bool { return len(openBelow(t, root)) == 2 })
 	})
 }
 

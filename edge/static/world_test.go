@@ -11,7 +11,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,10 +121,21 @@ func (g got) parted(t testing.TB) (list []string) {
 	}
 }
 
-// at has h answer as if it were another time.
-func at(now *time.Time, h wire.Handler) wire.Handler {
+// clock says what time it is.
+type clock struct{ atomic.Int64 }
+
+func newClock() *clock {
+	c := new(clock)
+	c.Store(time.Now().UnixNano())
+	return c
+}
+
+func (c *clock) pass(d time.Duration) { c.Add(int64(d)) }
+
+// at has h answer at the clock's time.
+func at(c *clock, h wire.Handler) wire.Handler {
 	return wire.HandlerFunc(func(x *wire.Exchange) {
-		x.Record.Start = *now
+		x.Record.Start = time.Unix(0, c.Load())
 		h.Serve(x)
 	})
 }
@@ -145,4 +158,14 @@ func prose(n int) []byte {
 		fmt.Fprintf(&b, "This is line %d of a text that is to be compressed.\n", i)
 	}
 	return b.Bytes()[:n]
+}
+
+// until waits for what is to become true.
+func until(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
 }
