@@ -422,6 +422,14 @@ func TestForbidden(t *testing.T) {
 			}
 		}
 	}
+	os.Chmod(filepath.Join(root, "bare"), 0o111) // what lies in it may be read, a list of it not
+	defer os.Chmod(filepath.Join(root, "bare"), 0o755)
+	for target, want := range map[string]int{"/bare/": 403, "/bare/x.txt": 200} {
+		a := ask(t, &Files{Root: root, Prefix: "/", Browse: true, Fallback: "/index.html"}, "GET", target)
+		if a.StatusCode != want || (a.err != nil) != (want == 403) {
+			t.Errorf("%s: %d, on record: %v", target, a.StatusCode, a.err)
+		}
+	}
 	os.Chmod(root, 0)
 	defer os.Chmod(root, 0o755)
 	if a := ask(t, &Files{Root: root, Prefix: "/"}, "GET", "/a.txt"); a.StatusCode != 500 || a.err == nil {
