@@ -184,7 +184,7 @@ func (a *answer) varies() {
 // refuse answers without the file.
 func (a *answer) refuse(status int, why string) {
 	a.varies()
-	wire.Reply(a.x, status, "text/plain; charset=utf-8", why+"\n", a.fields...)
+	wire.ReplyText(a.x, status, why, a.fields...)
 }
 
 // unchanged answers that the client has the file. Last-Modified adds nothing to a tag: RFC 9110 section 15.4.5.

@@ -29,8 +29,7 @@ type Files struct {
 // Serve answers GET and HEAD.
 func (f *Files) Serve(x *wire.Exchange) {
 	if m := string(x.Method); m != http.MethodGet && m != http.MethodHead {
-		wire.Reply(x, http.StatusMethodNotAllowed, "text/plain; charset=utf-8", "Files are read with GET and HEAD.\n",
-			wire.Field{Name: []byte("allow"), Value: []byte("GET, HEAD")})
+		wire.ReplyText(x, http.StatusMethodNotAllowed, "Files are read with GET and HEAD.", wire.Field{Name: []byte("allow"), Value: []byte("GET, HEAD")})
 		return
 	}
 	a := begin(x, f.Compress)
