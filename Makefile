@@ -37,7 +37,7 @@ check:
 	go vet ./...
 	go tool staticcheck ./...
 	go test -race -pgo=off -timeout 14m ./...
-	go test -run 'Alloc|Stack' . ./edge/h1 ./edge/proxy ./edge/upstream ./edge/wire # the race detector makes both larger, so these are left out above
+	go test -run 'Alloc|Stack' . ./edge/h1 ./edge/proxy ./edge/static ./edge/upstream ./edge/wire # the race detector makes both larger, so these are left out above
 
 # Go's fuzzing coordinator may take the end of FUZZTIME for a failure, "context deadline exceeded", where its workers get no CPU just then
 # (go.dev/issue/75804). That is no find: a find says which file holds its input. A number of inputs in place of a time would not run into this,
@@ -57,6 +57,9 @@ fuzz:
 	$(call fuzz,FuzzHead,./edge/h1)
 	$(call fuzz,FuzzChunks,./edge/h1)
 	$(call fuzz,FuzzAnswer,./edge/h1)
+	$(call fuzz,FuzzRanges,./edge/static)
+	$(call fuzz,FuzzAcceptEncoding,./edge/static)
+	$(call fuzz,FuzzTags,./edge/static)
 	$(call fuzz,FuzzCheck,./edge/wire)
 	$(call fuzz,FuzzCanonicalHost,./edge/wire)
 	$(call fuzz,FuzzHeader,./listeners/proxyproto)

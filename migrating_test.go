@@ -67,6 +67,17 @@ var migrations = map[string]func(m *migrated){
 		m.wants("https://www.example.org/", 200, "index of www")
 	},
 	"Single-page app": func(m *migrated) { m.wants("https://app.example.org/some/page", 200, "index of www") },
+	"Compressed files": func(m *migrated) {
+		m.wants("https://www.example.org/app.css", 200, "body { color: red }", "Vary: accept-encoding", "Content-Encoding: ")
+		status, header, text := m.ask("GET", "https://www.example.org/app.css", nil, "Accept-Encoding: gzip")
+		if status != 200 || header.Get("Content-Encoding") != "gzip" || !strings.HasPrefix(text, "\x1f\x8b") {
+			m.t.Errorf("%d %v %.40q", status, header, text)
+		}
+	},
+	"A folder's list": func(m *migrated) {
+		m.wants("https://www.example.org/assets/", 200, "<!doctype html>", "Content-Type: text/html; charset=utf-8")
+		m.wants("https://www.example.org/assets/app.js", 200, "app.js of assets")
+	},
 	"Files beside an app": func(m *migrated) {
 		m.wants("https://app.example.org/assets/app.js", 200, "app.js of assets")
 		m.wants("https://app.example.org/other", 200, "app GET")
@@ -109,8 +120,8 @@ var migrations = map[string]func(m *migrated){
 // Each configuration of docs/MIGRATING.md does what it is there for.
 func TestMigrating(t *testing.T) {
 	begin, sections := migratingDoc(t)
-	if len(sections) < 14 {
-		t.Errorf("the page has %d sections, not 14", len(sections))
+	if len(sections) < 16 {
+		t.Errorf("the page has %d sections, not 16", len(sections))
 	}
 	for heading, text := range sections {
 		t.Run(heading, func(t *testing.T) {

@@ -164,6 +164,8 @@ type Files struct {
 	Pos      Pos
 	Root     File   // an existing folder is not checked here
 	Fallback string // below Root, starts with "/": served with 200 where nothing is found; "": 404
+	Compress bool   // for those who take it: what lies compressed beside a file, or text compressed on the way
+	Browse   bool   // a folder without index.html is listed
 }
 
 // Redirect is the action "redirect".

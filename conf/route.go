@@ -20,6 +20,7 @@ func (l *loader) route(t *table, r Route) (*Route, bool) {
 	if v := t.get("fallback"); v.given() {
 		fallback(&r, v)
 	}
+	filesOptions(&r, t)
 	return &r, acts
 }
 

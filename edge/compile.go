@@ -114,7 +114,9 @@ func (snap *Snapshot) handler(r *conf.Route, tunnels *tunnel.Registry) wire.Hand
 		}
 		return intercepting(p, r.InterceptErrors)
 	case r.Files != nil:
-		return &static.Files{Root: r.Files.Root.Path, Prefix: r.Path, Fallback: r.Files.Fallback}
+		return &static.Files{
+			Root: r.Files.Root.Path, Prefix: r.Path, Fallback: r.Files.Fallback, Compress: r.Files.Compress, Browse: r.Files.Browse,
+		}
 	case r.Redirect != nil:
 		return wire.HandlerFunc(func(x *wire.Exchange) { redirect(x, r.Redirect.Status, destination(r.Redirect.To, x)) })
 	case r.Respond != nil:

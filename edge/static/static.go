@@ -3,55 +3,75 @@ package static
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/http"
-	"os"
 	"path"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
 	"edge/edge/wire"
 )
 
-// Files serves a folder. What leads out of it, also by a link, is not found; so is what has a dot in front, but /.well-known/.
+// Files serves a folder. What leads out of it, also by a link, is not found; so is what has a dot in front, but /.well-known/. It is safe for
+// concurrent use.
 type Files struct {
-	Root     string // opened for each request: a folder that a deployment swaps is the new one at once
+	Root     string // a folder that a deployment swaps is the new one at once: within 10 ms
 	Prefix   string // of the path, with its last slash: what follows is looked up
 	Fallback string // what answers in place of what is not found; "": 404
+	Compress bool   // who takes it gets what lies compressed beside a file, or text compressed on the way
+	Browse   bool   // a folder without index.html is listed
+
+	now atomic.Pointer[folder] // what Root was when it was looked at last
 }
 
 // Serve answers GET and HEAD.
 func (f *Files) Serve(x *wire.Exchange) {
 	if m := string(x.Method); m != http.MethodGet && m != http.MethodHead {
-		wire.Reply(x, http.StatusMethodNotAllowed, "text/plain; charset=utf-8", "Files are read with GET and HEAD.\n",
-			wire.Field{Name: []byte("allow"), Value: []byte("GET, HEAD")})
+		wire.ReplyText(x, http.StatusMethodNotAllowed, "Files are read with GET and HEAD.", wire.Field{Name: []byte("allow"), Value: []byte("GET, HEAD")})
 		return
 	}
-	root, err := os.OpenRoot(f.Root)
-	if err != nil {
-		fail(x, fmt.Errorf("%w: %w", errRoot, err))
-		return
-	}
-	defer root.Close()
-	name := wire.Decode(strings.TrimPrefix(string(x.Path), f.Prefix))
-	file, info, err := open(root, name)
-	if errors.Is(err, errFolder) {
-		redirect(x)
-		return
-	}
-	if err != nil && status(err) == http.StatusNotFound && f.Fallback != "" {
-		file, info, err = open(root, strings.TrimPrefix(f.Fallback, "/"))
-	}
+	a := begin(x, f.Compress)
+	defer a.end()
+	dir, err := f.folder(x.Record.Start, &a.file.stat)
 	if err != nil {
 		fail(x, err)
 		return
 	}
-	defer file.Close()
-	wire.HTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.ServeContent(w, r, info.Name(), info.ModTime(), file)
-	})).Serve(x)
+	name := wire.Decode(strings.TrimPrefix(string(x.Path), f.Prefix))
+	switch err := a.find(dir, name); {
+	case err == nil:
+		a.serve()
+	case err == errFolder:
+		redirect(x)
+	case status(err) == http.StatusNotFound:
+		f.instead(a, dir, name, err)
+	default:
+		fail(x, err)
+	}
+}
+
+// instead answers for what is not found: with the list of a folder, with the fallback, or by saying so.
+func (f *Files) instead(a *answer, dir *folder, name string, err error) {
+	if f.Browse && isFolder(name) {
+		list, err := dir.list(name, maxListed)
+		if err == nil {
+			list.send(a.x, name == "")
+			return
+		}
+		if status(err) != http.StatusNotFound {
+			fail(a.x, err)
+			return
+		}
+	}
+	if f.Fallback != "" {
+		if err = a.find(dir, strings.TrimPrefix(f.Fallback, "/")); err == nil {
+			a.serve()
+			return
+		}
+	}
+	fail(a.x, err)
 }
 
 var (
@@ -59,38 +79,17 @@ var (
 	errRoot   = errors.New("the folder that is served")
 )
 
-// open opens the regular file of this name; a folder's is its index.html.
-func open(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
-	folder := name == "" || strings.HasSuffix(name, "/")
-	if folder {
-		name += "index.html"
-	}
-	if !plain(name) {
-		return nil, nil, fs.ErrNotExist
-	}
-	file, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0) // a named pipe must not hold the request
-	if err != nil {
-		return nil, nil, err
-	}
-	info, err := file.Stat()
-	switch {
-	case err == nil && info.Mode().IsRegular():
-		return file, info, nil
-	case err == nil && info.IsDir() && !folder:
-		err = errFolder
-	case err == nil:
-		err = fs.ErrNotExist
-	}
-	file.Close()
-	return nil, nil, err
-}
+// isFolder says whether a name asks for a folder.
+func isFolder(name string) bool { return name == "" || strings.HasSuffix(name, "/") }
 
 // plain says whether a name has no empty and no hidden part.
 func plain(name string) bool {
-	for i, part := range strings.Split(name, "/") {
-		if part == "" || part[0] == '.' && (i > 0 || part != ".well-known") {
+	first := true
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part[0] == '.' && !(first && part == ".well-known") {
 			return false
 		}
+		first = false
 	}
 	return true
 }
@@ -104,7 +103,7 @@ func redirect(x *wire.Exchange) {
 	wire.Reply(x, http.StatusPermanentRedirect, "text/plain; charset=utf-8", "", wire.Field{Name: []byte("location"), Value: []byte(to)})
 }
 
-// status maps the error of a file that cannot be had. os.Root has no error of its own for what leads out of it: not found, as for all
+// status maps the error of a file that cannot be had. There is no error of its own for what leads out of the root: not found, as for all
 // the rest, say a file's name used as a folder's or a name too long.
 func status(err error) int {
 	switch {
