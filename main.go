@@ -32,6 +32,7 @@ func (n errCut) Error() string { return fmt.Sprintf("connections that were cut: 
 
 func main() {
 	// First of all: a signal that comes between exec and here would end the process.
+	signal.Ignore(syscall.SIGPIPE) // whoever reads our log may go: that must not end us
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM, syscall.SIGINT)
 
@@ -95,7 +96,7 @@ func run(ctx context.Context, file string, signals <-chan os.Signal) error {
 	level := new(slog.LevelVar)
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	slog.SetDefault(log)
-	cut, err := edge.Run(ctx, edge.Options{File: file, Program: program, Signals: signals, Log: log, Level: level, Fault: fault})
+	cut, err := edge.Run(ctx, edge.Options{File: file, Program: program, Signals: signals, Log: log, Level: level, Fault: fault, Version: version()})
 	if err == nil && cut > 0 {
 		return errCut(cut)
 	}

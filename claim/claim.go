@@ -11,7 +11,7 @@ var names = map[string]bool{
 	"client-ip": true, "fastly-client-ip": true, "x-original-forwarded-for": true, "remote-addr": true,
 	"x-host": true, "x-original-host": true, "x-http-host-override": true,
 	"x-original-url": true, "x-rewrite-url": true, "x-original-uri": true, "x-original-method": true,
-	"proxy": true, "proxy-authorization": true,
+	"proxy": true, "proxy-authorization": true, "x-request-id": true,
 
 	// Framing, which only the engine sends: what stands among the fields is "Content_Length" or another look-alike.
 	"content-length": true, "transfer-encoding": true, "connection": true, "keep-alive": true, "host": true, "te": true, "trailer": true,

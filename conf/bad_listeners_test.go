@@ -88,7 +88,7 @@ protocol = "htps"
 max_header = "1KiB"
 redirect_to = "https"
 ` + https, `
-f.toml:5:12: protocol must be "http", "https", "tcp" or "tls", is "htps"`},
+f.toml:5:12: protocol must be "http", "https", "tcp", "tls" or "metrics", is "htps"`},
 	{"a TLS listener without a certificate", `
 [[listener]]
 name = "l"

@@ -34,7 +34,7 @@ type badFile struct {
 	name, text, want string
 }
 
-var allBad = [][]badFile{bad, badPlaces, badListeners, badVhosts, badUpstreams, badRules, badConnections, badFiles}
+var allBad = [][]badFile{bad, badPlaces, badListeners, badVhosts, badUpstreams, badRules, badConnections, badFiles, badLogs}
 
 var bad = []badFile{
 	{"nothing", ``, `

@@ -36,13 +36,15 @@ const (
 	HTTPS Protocol = "https"
 	TCP   Protocol = "tcp" // bytes relayed
 	TLS   Protocol = "tls" // TLS ended here, bytes relayed
+
+	Metrics Protocol = "metrics" // HTTP, to edge itself: how is it doing
 )
 
 // TLS says whether connections of this protocol begin with a TLS handshake.
 func (p Protocol) TLS() bool { return p == HTTPS || p == TLS }
 
 // HTTP says whether requests are read from connections of this protocol.
-func (p Protocol) HTTP() bool { return p == HTTP || p == HTTPS }
+func (p Protocol) HTTP() bool { return p == HTTP || p == HTTPS || p == Metrics }
 
 // Listener is a [[listener]].
 type Listener struct {
@@ -63,6 +65,7 @@ type Listener struct {
 	ProxyProtocol  bool          // every client must send a PROXY header, and be one of these:
 	ProxyFrom      Prefixes      // of these addresses
 	ProxyUnix      bool          // by a unix socket
+	Pprof          bool          // metrics: /debug/pprof/ answers too
 }
 
 // SNI is a name, or a wildcard, and where the connections for it go.
@@ -256,4 +259,8 @@ type Log struct {
 	Pos    Pos
 	Access string // an absolute path, "stdout" or "off"
 	Level  slog.Level
+
+	Format   LogFormat
+	Hide     []string // query parameters whose values are not written
+	ReturnID bool     // answers tell the client the request's id
 }

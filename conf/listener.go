@@ -41,7 +41,7 @@ func (l *loader) listener(t *table) *Listener {
 	}
 	if v := t.need("protocol"); v.given() {
 		// A wrong one stays empty, so that nothing else is said about it.
-		ln.Protocol = Protocol(v.oneOf("", string(HTTP), string(HTTPS), string(TCP), string(TLS)))
+		ln.Protocol = Protocol(v.oneOf("", string(HTTP), string(HTTPS), string(TCP), string(TLS), string(Metrics)))
 	}
 	ln.Timeouts = listenerTimeouts(t.get("timeouts").table("timeouts"))
 	maxHeader(ln, t.get("max_header"))
@@ -52,6 +52,7 @@ func (l *loader) listener(t *table) *Listener {
 	l.sni(ln, t.get("sni"))
 	l.listenerProxy(ln, t.get("proxy"))
 	trustedProxies(ln, t.get("trusted_proxies"))
+	l.metricsListener(ln, t.get("pprof"))
 	return ln
 }
 
@@ -94,7 +95,7 @@ func maxHeader(ln *Listener, v value) {
 
 func (l *loader) listenerProxy(ln *Listener, v value) {
 	switch ln.Protocol {
-	case HTTP, HTTPS:
+	case HTTP, HTTPS, Metrics:
 		if v.given() {
 			v.mistakeAtKey("proxy belongs in a [[vhost]]: this listener speaks %s", ln.Protocol)
 		}

@@ -24,6 +24,7 @@ func (l *loader) log(v value) {
 	}
 	level := t.get("level").oneOf("info", "debug", "info", "warn", "error")
 	_ = c.Level.UnmarshalText([]byte(level)) // it knows all four
+	c.logLines(t)
 	t.done()
 }
 

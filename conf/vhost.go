@@ -67,6 +67,8 @@ func (l *loader) vhostListener(v *Vhost, item value) *Listener {
 	switch {
 	case ln.Protocol == TCP || ln.Protocol == TLS:
 		item.mistake("listener %q speaks %s: it relays bytes and serves no [[vhost]]", name, ln.Protocol)
+	case ln.Protocol == Metrics:
+		item.mistake("listener %q speaks metrics: it answers for edge itself and serves no [[vhost]]", name)
 	case ln.RedirectTo != nil:
 		item.mistake("listener %q serves no [[vhost]]: it has redirect_to, %v", name, ln.Pos)
 	case ln.Protocol == HTTP:

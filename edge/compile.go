@@ -9,6 +9,7 @@ import (
 
 	"edge/conf"
 	"edge/edge/forwarded"
+	"edge/edge/metrics"
 	"edge/edge/proxy"
 	"edge/edge/record"
 	"edge/edge/serve"
@@ -29,11 +30,16 @@ func (snap *Snapshot) compile(s *Server, sockets *listeners.Draft) {
 	}
 	for _, l := range cfg.Listeners {
 		c := &listener{conf: l, port: ports[l.Name], trust: trust(l)}
+		if l.Protocol != conf.Metrics {
+			c.strays = snap.counter(s, noSite)
+		}
 		switch l.Protocol {
+		case conf.Metrics:
+			c.own = s.ownSite(l.Pprof)
 		case conf.HTTPS:
 			c.tls = tlsconf.Server(snap.certs.Get, snap.tickets, "h2", "http/1.1")
 			if cfg.Login != nil {
-				c.sites.Add(cfg.Login.Host, loginSite(cfg.Login.Host, snap.login))
+				c.sites.Add(cfg.Login.Host, loginSite(cfg.Login.Host, snap.login, snap.counter(s, cfg.Login.Host)))
 			}
 		case conf.TLS:
 			if l.Proxy != nil { // else no TLS is ended here
@@ -47,6 +53,7 @@ func (snap *Snapshot) compile(s *Server, sockets *listeners.Draft) {
 	}
 	for _, v := range cfg.Vhosts {
 		site := snap.site(v, &s.tunnels)
+		site.counter = snap.counter(s, v.ID)
 		for _, l := range v.Listeners {
 			for _, h := range v.Hosts {
 				snap.listeners[l.Name].sites.Add(h.Name, site)
@@ -74,8 +81,8 @@ func suffix(l *conf.Listener, port int) string {
 	return ":" + strconv.Itoa(port)
 }
 
-func loginSite(host string, login *sessions.Service) *site {
-	s := &site{id: host}
+func loginSite(host string, login *sessions.Service, counter *metrics.Site) *site {
+	s := &site{id: host, counter: counter}
 	s.paths.Add("/", &route{path: "/", access: conf.Access{Public: true}, handler: wire.HTTP(login.Pages())})
 	return s
 }
@@ -189,12 +196,13 @@ func (snap *Snapshot) relay(protocol conf.Protocol, to *conf.Upstream, tunnels *
 	return func(name string) serve.Relay {
 		return func(ctx context.Context, c *serve.Conn) {
 			info := c.Info()
-			r := &record.Record{Start: time.Now(), Listener: info.Listener, Client: info.Remote, Proto: string(protocol), Vhost: name, Tunnel: true, Event: record.TunnelFailed}
+			now := time.Now()
+			r := &record.Record{ID: record.NewID(now), Start: now, Listener: info.Listener, Client: info.Remote, Proto: string(protocol), Vhost: name, Tunnel: true, Event: record.TunnelFailed}
 			if info.TLS != nil {
 				r.TLS = info.TLS.Version
 			}
-			defer log.Write(r)
-			proxy.Relay(ctx, up, tunnels, c, r, func() { logOpened(log, r) })
+			defer account(log, r)
+			proxy.Relay(ctx, up, tunnels, c, r, func() { accountOpened(log, r) })
 		}
 	}
 }

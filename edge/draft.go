@@ -13,7 +13,7 @@ import (
 
 	"edge/certs"
 	"edge/conf"
-	"edge/edge/accesslog"
+	"edge/edge/metrics"
 	"edge/edge/serve"
 	"edge/edge/upstream"
 	"edge/listeners"
@@ -65,7 +65,7 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 		return nil, cfg.StateDirPos.Errorf("state_dir cannot change while edge runs: stop it and start it anew")
 	}
 	snap := &Snapshot{conf: cfg, listeners: map[string]*listener{}, sockets: map[*listeners.Socket]*serve.Settings{}, limits: map[string]*listeners.Limit{},
-		entries: map[*listeners.Socket]*entry{}}
+		entries: map[*listeners.Socket]*entry{}, counters: map[string]*metrics.Site{}}
 	var wrong mistakes
 	now := s.now()
 	var err error
@@ -93,7 +93,7 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 		if sockets != nil {
 			sockets.Discard()
 		}
-		if snap.log != nil && (old == nil || snap.log != old.log) {
+		if snap.log != nil && (old == nil || !snap.log.Shares(old.log)) {
 			snap.log.Close()
 		}
 		return nil, err
@@ -174,14 +174,6 @@ func checkFolders(cfg *conf.Config) (wrong []*conf.Error) {
 		}
 	}
 	return wrong
-}
-
-// openLog gives the access log, the one in use if it goes to the same place.
-func (s *Server) openLog(old *Snapshot, cfg *conf.Config) (*accesslog.Log, error) {
-	if old != nil && old.conf.Log.Access == cfg.Log.Access {
-		return old.log, nil
-	}
-	return accesslog.Open(cfg.Log.Access)
 }
 
 // specs are the sockets that a configuration wants.

@@ -11,9 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"edge/conf"
+	"edge/edge/accesslog"
 	"edge/edge/serve"
 	"edge/edge/tunnel"
 	"edge/listeners"
@@ -32,6 +34,7 @@ type Options struct {
 	Log     *slog.Logger
 	Level   *slog.LevelVar // of Log: set from the configuration
 	Fault   serve.Fault    // for tests
+	Version string         // of the program, as the metrics tell it
 }
 
 // Server is one process's share of edge: a generation.
@@ -47,6 +50,10 @@ type Server struct {
 	primary    bool // this process is the one that serves
 	served     bool // it is, or was
 	successor  int  // the process id of the one that has taken over
+
+	phase             atomic.Int32     // a phase
+	logged            accesslog.Counts // by all access logs
+	reloads, upgrades tally
 
 	sessions *sessions.DB // nil until a configuration has [login]
 	users    *users.Store
@@ -87,7 +94,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 		return 0, err
 	}
 	actions := reload.Actions{
-		Reload: s.reload, Renew: s.renew, Upgrade: s.upgrade, PassOn: s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Log: s.log,
+		Reload: s.reloads.of(s.reload), Renew: s.renew, Upgrade: s.upgrades.of(s.upgrade), PassOn: s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Log: s.log,
 	}
 	if parent == nil {
 		s.start(s.table.Sockets())
@@ -253,10 +260,9 @@ func (s *Server) due() time.Time {
 	return due
 }
 
-func (s *Server) reopen() error { return s.live.Load().log.Reopen() }
-
 // stop is TERM: the listeners close, idle connections end at once, requests have [drain] stop.
 func (s *Server) stop(ctx context.Context) (cut int64) {
+	s.phase.Store(int32(stopping))
 	cfg := s.live.Load().conf
 	s.log.Info("stopping", append(s.waiting(), "at most", cfg.Drain.Stop)...)
 	for _, socket := range s.table.Sockets() {
@@ -276,6 +282,7 @@ func (s *Server) stop(ctx context.Context) (cut int64) {
 
 // drain waits for what is left after an upgrade.
 func (s *Server) drain(ctx context.Context) (cut int64) {
+	s.phase.Store(int32(draining))
 	cfg := s.live.Load().conf
 	empty := s.conns.Drain(cfg.Drain.Spread)
 	var hard <-chan time.Time

@@ -14,8 +14,8 @@ import (
 	"edge/edge/forwarded"
 	"edge/edge/guard"
 	"edge/edge/htpasswd"
+	"edge/edge/metrics"
 	"edge/edge/ratelimit"
-	"edge/edge/record"
 	"edge/edge/serve"
 	"edge/edge/upstream"
 	"edge/edge/vhost"
@@ -41,6 +41,7 @@ type Snapshot struct {
 	passwords map[string]*htpasswd.File // by path
 	texts     map[string]string         // the pages that answer in place of edge's texts, by path
 	entries   map[*listeners.Socket]*entry
+	counters  map[string]*metrics.Site // by virtual host
 }
 
 // listener is what answers on one listener.
@@ -51,17 +52,20 @@ type listener struct {
 	trust    *forwarded.Trust                                // nil: no proxy is trusted
 	tls      func(*tls.ClientHelloInfo) (*tls.Config, error) // nil: no TLS
 	redirect string                                          // ":port" of the listener to redirect to, "" for 443
+	own      wire.Handler                                    // of a metrics listener, which answers for edge itself; else nil
+	strays   *metrics.Site                                   // counts what no site is found for; nil: is not counted
 }
 
 // site is a virtual host.
 type site struct {
-	id     string
-	access []conf.Access // of its routes
-	rules  rules         // for what no route answers
-	closed *closed       // nil: it is open
-	errors wire.Pages
-	paths  vhost.Paths[*route]
-	pages  wire.Handler // what login keeps under /.edge/; nil: nothing
+	id      string
+	counter *metrics.Site
+	access  []conf.Access // of its routes
+	rules   rules         // for what no route answers
+	closed  *closed       // nil: it is open
+	errors  wire.Pages
+	paths   vhost.Paths[*route]
+	pages   wire.Handler // what login keeps under /.edge/; nil: nothing
 }
 
 // needsLogin says whether anything on the site does.
@@ -98,6 +102,10 @@ func (s *Snapshot) serve(l *listener, x *wire.Exchange) {
 		options(x)
 		return
 	}
+	if l.own != nil {
+		l.own.Serve(x)
+		return
+	}
 	if l.conf.RedirectTo != nil {
 		moved(x, "https://"+hostOnly(string(x.Authority))+l.redirect+x.Target())
 		return
@@ -107,7 +115,7 @@ func (s *Snapshot) serve(l *listener, x *wire.Exchange) {
 		wire.ReplyText(x, http.StatusMisdirectedRequest, "There is no site of this name here.")
 		return
 	}
-	x.Record.Vhost, x.Pages = site.id, site.errors
+	x.Record.Vhost, x.Record.Counter, x.Pages = site.id, site.counter, site.errors
 	reserved := isReserved(x.Path)
 	r, err := site.paths.Match(x.Path)
 	rules := &site.rules
@@ -214,13 +222,11 @@ func (e *entry) snapshot() *Snapshot {
 // Serve sees to it that every request is answered and logged.
 func (e *entry) Serve(x *wire.Exchange) {
 	snap := e.snapshot()
-	x.Record.Event = record.Request
-	if x.Upgrade != nil {
-		x.Responder = opened{x.Responder, snap.log, x.Record}
-	}
-	defer snap.log.Write(x.Record)
+	l := snap.listeners[snap.sockets[e.socket].Listener]
+	begin(snap.log, l, x)
+	defer account(snap.log, x.Record)
 	defer e.survive(x)
-	snap.serve(snap.listeners[snap.sockets[e.socket].Listener], x)
+	snap.serve(l, x)
 }
 
 // survive answers for a handler that panicked, or that answered nothing.
@@ -245,25 +251,4 @@ func (snap *Snapshot) retire(next *Snapshot) {
 			e.last.Store(snap)
 		}
 	}
-}
-
-// opened logs when a request becomes a tunnel.
-type opened struct {
-	wire.Responder
-	log    *accesslog.Log
-	record *record.Record
-}
-
-func (o opened) Tunnel(f wire.Fields) (wire.Stream, error) {
-	s, err := o.Responder.Tunnel(f)
-	if err == nil {
-		logOpened(o.log, o.record)
-	}
-	return s, err
-}
-
-func logOpened(log *accesslog.Log, r *record.Record) {
-	r.Event = record.TunnelOpened
-	log.Write(r)
-	r.Event = record.TunnelEnded
 }

@@ -165,8 +165,13 @@ func (s *Server) running(cfg *conf.Config) int {
 
 // removePID removes the pid file if it is ours.
 func (s *Server) removePID() {
-	text, err := os.ReadFile(s.pidFile())
-	if err == nil && string(bytes.TrimSpace(text)) == strconv.Itoa(os.Getpid()) {
+	if s.namedByFile() {
 		os.Remove(s.pidFile())
 	}
+}
+
+// namedByFile says whether the pid file names this process.
+func (s *Server) namedByFile() bool {
+	text, err := os.ReadFile(s.pidFile())
+	return err == nil && string(bytes.TrimSpace(text)) == strconv.Itoa(os.Getpid())
 }

@@ -238,7 +238,7 @@ func (c *conn) fillIn(x *exchange) {
 	r := &c.req
 	x.rec = record.Record{
 		Start: time.Now(), Listener: c.o.Info.Listener, Client: c.o.Info.Remote, Proto: protoNames[r.minor],
-		Method: r.method, Host: r.host, Path: r.path,
+		Method: r.method, Host: r.host, Path: r.path, Query: r.query,
 	}
 	scheme := schemeHTTP
 	if c.o.Info.TLS != nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"edge/claim"
+	"edge/edge/record"
 	"edge/edge/wire"
 )
 
@@ -39,9 +40,17 @@ func (s *fieldScratch) addAddr(a netip.Addr) []byte {
 	return s.text[start:]
 }
 
+// addID is add, for a request's id.
+func (s *fieldScratch) addID(id record.ID) []byte {
+	start := len(s.text)
+	s.text = id.AppendTo(s.text)
+	return s.text[start:]
+}
+
 var (
 	nameFor, nameHost, nameProto = []byte("x-forwarded-for"), []byte("x-forwarded-host"), []byte("x-forwarded-proto")
 	namePrefix, nameForwarded    = []byte("x-forwarded-prefix"), []byte("forwarded")
+	nameRequestID                = []byte("x-request-id")
 	nameUser, nameGroups         = []byte("remote-user"), []byte("remote-groups")
 )
 
@@ -64,6 +73,9 @@ func (p *Proxy) fields(x *wire.Exchange, s *fieldScratch) wire.Fields {
 		f = append(f, wire.Field{Name: nameFor, Value: s.forwardedFor(x)})
 	}
 	f = append(f, wire.Field{Name: nameHost, Value: askedFor(x)}, wire.Field{Name: nameProto, Value: x.Scheme})
+	if x.Record.ID != (record.ID{}) {
+		f = append(f, wire.Field{Name: nameRequestID, Value: s.addID(x.Record.ID)})
+	}
 	if p.Forwarded {
 		f = append(f, wire.Field{Name: nameForwarded, Value: s.forwarded(x)})
 	}

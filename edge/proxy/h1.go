@@ -32,6 +32,7 @@ func (p *Proxy) serveH1(x *wire.Exchange, t *upstream.Target) (unreachable error
 	switch {
 	case err == nil:
 		t.Answered()
+		x.Record.Answered = time.Now()
 		err = r.answer(head)
 	case r.blames(err):
 		t.Failed(err)
@@ -96,6 +97,9 @@ func idempotent(method []byte) bool {
 
 func (r *relaying) use(c *upstream.Conn) {
 	r.conn = c
+	if !c.Reused {
+		r.x.Record.Connected = time.Now()
+	}
 	r.x.OnGone(c.OnGone())
 }
 

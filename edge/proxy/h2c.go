@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"edge/edge/upstream"
 	"edge/edge/wire"
@@ -42,6 +43,7 @@ func (p *Proxy) serveH2C(x *wire.Exchange, t *upstream.Target) (unreachable erro
 	}
 	defer resp.Body.Close()
 	t.Answered()
+	x.Record.Answered = time.Now()
 	if err := answer(x, resp); err != nil {
 		x.Record.Err = err
 		x.Abort(err)

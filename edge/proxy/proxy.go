@@ -43,7 +43,7 @@ func (p *Proxy) Serve(x *wire.Exchange) {
 // try relays x to one target. An error means that the target was not reached.
 func (p *Proxy) try(x *wire.Exchange, t upstream.Turn) (unreachable error) {
 	defer t.Done()
-	x.Record.Upstream = t.Name
+	x.Record.Ask(t.Name)
 	if t.H2C {
 		return p.serveH2C(x, t.Target)
 	}

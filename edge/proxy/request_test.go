@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"edge/claim"
+	"edge/edge/record"
 	"edge/edge/wire"
 )
 
@@ -30,7 +31,7 @@ var claimed = []string{
 	"remote_user", "Remote_User", "REMOTE_USER", "rEmOtE-uSeR", "Remote-User-", "Remote_User_", "Remote.User", "Remote+User", "Remote~User", "Remote-User.",
 	"X_Forwarded_User", "x_forwarded-For", "X.Forwarded.For", "X-Forwarded_For_", "X_Real_IP", "x-real-ip_", "X-Real.IP", "X_Auth_Request_Email", "Forwarded_",
 	"Remote--User", "X-Edge_User", "proxy_", "Proxy_Authorization", "CLIENT_IP", "X_Host", "X.Original.Host", "x_http_host_override_", "Fastly_Client_IP",
-	"X_Original_Forwarded_For",
+	"X_Original_Forwarded_For", "X-Request-Id", "X_Request_ID",
 
 	"Content_Length", "Transfer_Encoding", "transfer.encoding", "Host_", "Connection_", "Expect_", "Trailer.",
 }
@@ -74,12 +75,13 @@ func TestFields(t *testing.T) {
 	bothModes(t, func(t *testing.T, major int) {
 		user, groups := "", []string(nil)
 		f := serve(t, major, func(x *wire.Exchange) {
-			x.User, x.Groups = user, groups
+			x.User, x.Groups, x.Record.ID = user, groups, record.ID{15: 1}
 			p.Serve(x)
 		})
 		scheme := map[int]string{1: "http", 2: "https"}[major]
 		ours := func(more ...string) http.Header {
-			h := http.Header{"Host": {"a.test"}, "X-Forwarded-For": {"192.0.2.1"}, "X-Forwarded-Host": {"a.test"}, "X-Forwarded-Proto": {scheme}}
+			h := http.Header{"Host": {"a.test"}, "X-Forwarded-For": {"192.0.2.1"}, "X-Forwarded-Host": {"a.test"}, "X-Forwarded-Proto": {scheme},
+				"X-Request-Id": {"00000000-0000-0000-0000-000000000001"}}
 			for i := 0; i < len(more); i += 2 {
 				h.Add(more[i], more[i+1])
 			}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"time"
 
 	"edge/edge/record"
 	"edge/edge/tunnel"
@@ -19,12 +20,14 @@ type Client interface {
 // when there is a target, and never if none can be reached. The target is told first who the client is, where the upstream is to. The caller closes
 // the client.
 func Relay(ctx context.Context, u *upstream.Upstream, tunnels *tunnel.Registry, client Client, r *record.Record, opened func()) {
+	r.Ask("")
 	t, up, err := reach(ctx, u)
 	r.Upstream = t.Name
 	if err != nil {
 		r.Err = err
 		return
 	}
+	r.Connected = time.Now()
 	defer t.Done()
 	defer up.Close()
 	if r.Err = announce(up, u.ProxyProtocol, client.Info()); r.Err != nil {

@@ -18,19 +18,28 @@ const (
 
 // Record is one request's facts. Byte slices belong to the engine and die with the request: who keeps them copies them.
 type Record struct {
-	Event    Event
-	Start    time.Time // the head was read
-	Listener string
-	Client   netip.AddrPort // invalid on a unix socket
-	Proto    string         // "HTTP/1.1", "HTTP/2.0"
-	TLS      uint16         // version, 0: none
-	Method   []byte
-	Host     []byte
-	Path     []byte
-	Vhost    string
-	Route    string
-	User     string
-	Upstream string // the target that answered, or was asked last
+	ID        ID
+	Event     Event
+	Start     time.Time     // the head was read
+	Took      time.Duration // from Start to the event
+	Listener  string
+	Client    netip.AddrPort // invalid on a unix socket
+	Proto     string         // "HTTP/1.1", "HTTP/2.0"
+	TLS       uint16         // version, 0: none
+	Method    []byte
+	Host      []byte
+	Path      []byte
+	Query     []byte
+	Referer   []byte // only where the log has a place for it
+	UserAgent []byte // likewise
+	Vhost     string
+	Route     string
+	User      string
+
+	Upstream  string    // the target that answered, or was asked last
+	Asked     time.Time // it was its turn
+	Connected time.Time // a new connection to it was made; zero: an old one served
+	Answered  time.Time // its answer's head was here; zero: it gave none
 
 	Status   int   // 0: no head was sent
 	BytesIn  int64 // of the body, or of a tunnel
@@ -38,4 +47,17 @@ type Record struct {
 	Tunnel   bool   // the connection left HTTP
 	Reason   string // why the tunnel ended; "": it has not
 	Err      error  // why the answer, or the tunnel's end, is not what was meant
+
+	Counter Counter // of the virtual host; nil: the request is not counted
+}
+
+// Counter counts requests.
+type Counter interface {
+	// Count counts the request when it has ended, a tunnel also when it was opened.
+	Count(*Record)
+}
+
+// Ask notes that it is a target's turn.
+func (r *Record) Ask(target string) {
+	r.Upstream, r.Asked, r.Connected, r.Answered = target, time.Now(), time.Time{}, time.Time{}
 }

@@ -27,6 +27,7 @@ type Conn struct {
 
 	state  atomic.Int32  // busy, idle or deaf
 	multi  atomic.Bool   // HTTP/2
+	begun  atomic.Bool   // what stands in front is done: PROXY header, ClientHello, TLS handshake
 	open   atomic.Int64  // requests that handlers are at
 	none   chan struct{} // gets something when open falls to 0
 	tellAt atomic.Int64  // when to tell the client to end, in nanoseconds of Unix time; 0: never
@@ -80,6 +81,7 @@ func (c *Conn) serve() {
 	if c.settings.TLS != nil && !c.handshake() {
 		return
 	}
+	c.begun.Store(true)
 	switch {
 	case c.settings.Handler == nil:
 		c.settings.Tunnel(c.ctx, c)
@@ -95,12 +97,14 @@ func (c *Conn) handshake() bool {
 	c.SetDeadline(time.Now().Add(c.settings.Timeouts.Header))
 	t := tls.Server(c.Conn, &tls.Config{GetConfigForClient: c.settings.TLS})
 	if err := t.HandshakeContext(c.ctx); err != nil {
+		c.server.handshakes.failed.Add(1)
 		c.server.Log.Debug("tls handshake", "listener", c.settings.Listener, "client", c.client(), "error", err)
 		return false
 	}
 	c.SetDeadline(time.Time{})
 	state := t.ConnectionState()
 	c.Conn, c.info.TLS = t, &state
+	c.server.handshakes.count(&state)
 	return true
 }
 

@@ -32,6 +32,7 @@ func (c *Conn) byName() (on bool) {
 	c.under.SetReadDeadline(time.Time{})
 	c.Conn = &rewound{Conn: c.under, again: read}
 	if relay := c.settings.Passthrough(name); relay != nil {
+		c.begun.Store(true)
 		relay(c.ctx, c)
 		return false
 	}

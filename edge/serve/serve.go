@@ -55,13 +55,16 @@ type Server struct {
 	mu       sync.Mutex
 	conns    map[*Conn]struct{}
 	draining bool
-	empty    chan struct{} // closed when draining and no connection is left
+	empty    chan struct{}     // closed when draining and no connection is left
+	accepted map[string]uint64 // by listener
 	cut      int64
+
+	handshakes
 }
 
 // New gives a server without connections.
 func New(log *slog.Logger) *Server {
-	return &Server{Log: log, conns: map[*Conn]struct{}{}, empty: make(chan struct{})}
+	return &Server{Log: log, conns: map[*Conn]struct{}{}, accepted: map[string]uint64{}, empty: make(chan struct{})}
 }
 
 // Handle serves a connection on a goroutine of its own. done is called at its end.
@@ -88,6 +91,7 @@ func (s *Server) register(nc net.Conn, settings *Settings) *Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns[c] = struct{}{}
+	s.accepted[settings.Listener]++
 	if s.draining { // one that comes late, from the queue of a socket: served, then told
 		c.tell(0)
 	}

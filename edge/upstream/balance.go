@@ -27,6 +27,7 @@ func (u *Upstream) Pick(tried []*Target) Turn {
 		u.turn = (at + 1) % len(u.targets)
 	}
 	best.inFlight.Add(1)
+	best.counts.turns.Add(1)
 	turn := Turn{Target: best}
 	if best.aside && best.probe == 0 {
 		u.probes++

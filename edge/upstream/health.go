@@ -24,7 +24,11 @@ func (h *health) ready() bool { return !h.aside || h.probe == 0 && !time.Now().B
 // fail_timeout, and so does each one while it is. What a client, or its request alone, may have caused is not to be noted.
 func (t *Target) Failed(why error) {
 	u := t.upstream
-	if u.maxFails == 0 || ours(why) {
+	if ours(why) {
+		return
+	}
+	t.counts.failures.Add(1)
+	if u.maxFails == 0 {
 		return
 	}
 	if u.noteFailure(t) {

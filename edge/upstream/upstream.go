@@ -51,6 +51,7 @@ type Target struct {
 	dial      func(context.Context) (net.Conn, error)
 	upstream  *Upstream
 	hostname  string // of its address; "": a unix socket has none
+	counts    *counts
 	inFlight  atomic.Int64
 	health
 
@@ -112,6 +113,7 @@ func Draft(specs []*conf.Upstream, old Set, log *slog.Logger) (Set, []*conf.Erro
 		key := specKey(spec, ca)
 		if byKey[key] == nil {
 			byKey[key] = create(spec, ca, key, log)
+			byKey[key].keepCounts(old)
 		}
 		set[spec] = byKey[key]
 	}
@@ -178,7 +180,7 @@ func newTarget(u *Upstream, spec *conf.Upstream, target conf.Target, ca []byte) 
 		network = "unix"
 	}
 	dialer := &net.Dialer{Timeout: spec.Timeouts.Connect}
-	t := &Target{Name: target.Address, Scheme: "http", Host: target.Address, upstream: u}
+	t := &Target{Name: target.Address, Scheme: "http", Host: target.Address, upstream: u, counts: new(counts)}
 	if target.Scheme == "https" {
 		t.Scheme = "https"
 	}

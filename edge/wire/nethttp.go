@@ -83,14 +83,14 @@ func (a *answer) exchange() (*Exchange, error) {
 	}
 	a.rec = record.Record{
 		Start: time.Now(), Listener: a.conn.Listener, Client: a.conn.Remote, Proto: r.Proto,
-		Method: []byte(r.Method), Host: []byte(host), Path: []byte(path),
+		Method: []byte(r.Method), Host: []byte(host), Path: []byte(path), Query: []byte(query),
 	}
 	if a.conn.TLS != nil {
 		a.rec.TLS = a.conn.TLS.Version
 	}
 	x := &Exchange{
 		Method: a.rec.Method, Scheme: []byte(a.conn.Scheme()), Authority: []byte(authority), Host: a.rec.Host,
-		Path: a.rec.Path, RawQuery: []byte(query), HasQuery: hasQuery,
+		Path: a.rec.Path, RawQuery: a.rec.Query, HasQuery: hasQuery,
 		Fields: FromHeader(r.Header), Length: r.ContentLength, Upgrade: upgrade(r),
 		Major: r.ProtoMajor, Minor: r.ProtoMinor, Conn: a.conn, Record: &a.rec, Body: &a.body, Responder: a,
 	}

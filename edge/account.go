@@ -1,0 +1,142 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"edge/conf"
+	"edge/edge/accesslog"
+	"edge/edge/metrics"
+	"edge/edge/record"
+	"edge/edge/wire"
+	"edge/statefile"
+)
+
+// begin notes what is known of a request before anything is done about it.
+func begin(log *accesslog.Log, l *listener, x *wire.Exchange) {
+	r := x.Record
+	r.ID, r.Event = record.NewID(r.Start), record.Request
+	if l.strays != nil {
+		r.Counter = l.strays
+	}
+	if log.Headers() {
+		r.Referer, _ = x.Fields.Get("referer")
+		r.UserAgent, _ = x.Fields.Get("user-agent")
+	}
+	if log.ReturnsID() {
+		x.Responder = identified{x.Responder, r.ID}
+	}
+	if x.Upgrade != nil {
+		x.Responder = opened{x.Responder, log, r}
+	}
+}
+
+// account logs and counts what has come of a request.
+func account(log *accesslog.Log, r *record.Record) {
+	r.Took = time.Since(r.Start)
+	log.Write(r)
+	if r.Counter != nil {
+		r.Counter.Count(r)
+	}
+}
+
+// opened accounts for a request when it becomes a tunnel.
+type opened struct {
+	wire.Responder
+	log    *accesslog.Log
+	record *record.Record
+}
+
+func (o opened) Tunnel(f wire.Fields) (wire.Stream, error) {
+	s, err := o.Responder.Tunnel(f)
+	if err == nil {
+		accountOpened(o.log, o.record)
+	}
+	return s, err
+}
+
+func accountOpened(log *accesslog.Log, r *record.Record) {
+	r.Event = record.TunnelOpened
+	account(log, r)
+	r.Event = record.TunnelEnded
+}
+
+// identified tells the client the request's id.
+type identified struct {
+	wire.Responder
+	id record.ID
+}
+
+func (i identified) Head(status int, f wire.Fields, length int64) error {
+	return i.Responder.Head(status, f.Del("x-request-id").Add("x-request-id", i.id.String()), length)
+}
+
+// openLog gives the access log, the one in use if nothing of it has changed.
+func (s *Server) openLog(old *Snapshot, cfg *conf.Config) (*accesslog.Log, error) {
+	if old == nil {
+		return accesslog.Open(cfg.Log, nil, &s.logged, s.log)
+	}
+	return accesslog.Open(cfg.Log, old.log, &s.logged, s.log)
+}
+
+// reopen opens the log anew. Whoever rotates it knows the process that the pid file names and no other, so that one tells the others of its
+// state directory, which drain or are about to take over. They tell nobody.
+func (s *Server) reopen() error {
+	err := s.live.Load().log.Reopen()
+	if !s.namedByFile() {
+		return err
+	}
+	others, holdersErr := statefile.Holders(generationsDir(s.live.Load().conf))
+	for _, pid := range others {
+		if pid != os.Getpid() {
+			syscall.Kill(pid, syscall.SIGUSR1) // one that has ended meanwhile has no log
+		}
+	}
+	return errors.Join(err, holdersErr)
+}
+
+// noSite is what requests are counted by that no virtual host is found for. It is no name that a host can have.
+const noSite = "-"
+
+// counter gives the counter of a virtual host, the one in use if there is one.
+func (snap *Snapshot) counter(s *Server, id string) *metrics.Site {
+	if snap.counters[id] == nil {
+		snap.counters[id] = metrics.NewSite(id)
+		if old := s.live.Load(); old != nil && old.counters[id] != nil {
+			snap.counters[id] = old.counters[id]
+		}
+	}
+	return snap.counters[id]
+}
+
+// tally counts how attempts to change something went. It is safe for concurrent use.
+type tally struct {
+	mu sync.Mutex
+	metrics.Changes
+}
+
+// of gives f, whose outcomes it counts.
+func (t *tally) of(f func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := f(ctx)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.Last, t.LastFailed = time.Now(), err != nil
+		if err != nil {
+			t.Failed++
+		} else {
+			t.OK++
+		}
+		return err
+	}
+}
+
+func (t *tally) get() metrics.Changes {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.Changes
+}
