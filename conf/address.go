@@ -22,7 +22,7 @@ func (l *loader) address(v value) (Address, bool) {
 	var err error
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		a.Network = "unix"
-		a.Address, err = l.socketPath(path)
+		a.Address, err = v.socketPath(path)
 	} else {
 		a.Address, err = tcpAddress(s)
 	}
@@ -33,12 +33,12 @@ func (l *loader) address(v value) (Address, bool) {
 }
 
 // socketPath makes a unix socket's path absolute; "@name" (abstract) stays as it is.
-func (l *loader) socketPath(path string) (string, error) {
+func (v value) socketPath(path string) (string, error) {
 	if path == "" || path == "@" {
 		return "", errors.New(`has no path after "unix:"`)
 	}
 	if path[0] != '@' {
-		path = l.abs(path)
+		path = v.abs(path)
 	}
 	if len(path) > maxSocketPath {
 		return "", fmt.Errorf("is too long for a unix socket: %d bytes, at most %d", len(path), maxSocketPath)

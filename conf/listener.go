@@ -15,11 +15,10 @@ const (
 )
 
 // listenerTables reads every [[listener]], then what they say about each other.
-func (l *loader) listenerTables(root *table) {
-	v := root.get("listener")
-	tables := v.tables("[[listener]]")
+func (l *loader) listenerTables() {
+	tables := l.tables("listener", "[[listener]]")
 	if len(tables) == 0 {
-		v.mistake("there is no [[listener]]")
+		l.tops[0].get("listener").mistake("there is no [[listener]]")
 	}
 	for _, t := range tables {
 		l.config.Listeners = append(l.config.Listeners, l.listener(t))

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 )
@@ -9,14 +10,15 @@ import (
 // table reads the keys of one TOML table. The keys that were asked for are the keys that exist: done reports all others.
 type table struct {
 	l      *loader
-	name   string // as messages call it: "[[listener]]"; "": the top of the file
+	name   string // as messages call it: "[[listener]]", "timeouts"; "": the top of the file
+	path   string // as no other is called: "[[listener]]", "timeouts of [[listener]]"
 	values map[string]any
 	places *place
 	known  []string
 }
 
 func newTable(l *loader, name string, values map[string]any, places *place) *table {
-	return &table{l: l, name: name, values: values, places: places}
+	return &table{l: l, name: name, path: name, values: values, places: places}
 }
 
 func (t *table) pos() Pos { return t.places.value }
@@ -24,7 +26,7 @@ func (t *table) pos() Pos { return t.places.value }
 // get asks for a key. A value that is not given reads as its default.
 func (t *table) get(key string) value {
 	t.known = append(t.known, key)
-	return value{l: t.l, key: key, raw: t.values[key], place: t.places.of(key)}
+	return value{l: t.l, key: key, in: t.path, raw: t.l.note(t, key), place: t.places.of(key)}
 }
 
 // need asks for a key that must be there.
@@ -68,23 +70,38 @@ func (t *table) done() {
 	}
 	for _, key := range t.keys() {
 		if !slices.Contains(t.known, key) {
-			t.l.mistake(t.places.of(key).key, "unknown key %q%s%s", key, in, didYouMean(key, t.known))
+			t.l.mistake(t.places.of(key).key, "unknown key %q%s%s", key, in, t.hint(key))
 		}
 	}
 }
 
+// hint ends the message about an unknown key: what may have been meant, or where the key belongs.
+func (t *table) hint(key string) string {
+	if _, d := closest(key, t.known); d > 1 {
+		if tables := t.l.tablesWith(key); tables != "" {
+			return "; it belongs " + tables
+		}
+	}
+	return didYouMean(key, t.known)
+}
+
 // didYouMean ends a message with the known word that is closest to the one given, if one is close.
 func didYouMean(word string, known []string) string {
-	best, least := "", 3
+	if best, d := closest(word, known); d < 3 {
+		return `; did you mean "` + best + `"?`
+	}
+	return ""
+}
+
+// closest gives the known word that takes the fewest changes, and how many; words of which nothing would stay do not count.
+func closest(word string, known []string) (best string, least int) {
+	least = math.MaxInt
 	for _, k := range known {
 		if d := distance(strings.ToLower(word), k); d < least && d < len(k) {
 			best, least = k, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return `; did you mean "` + best + `"?`
+	return best, least
 }
 
 // distance is how many bytes must be changed, added or removed to make b of a (Levenshtein).
