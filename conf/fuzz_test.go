@@ -15,6 +15,9 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	}
+	for _, a := range badFiles(f) {
+		f.Add(section(a, "f.toml").Data)
+	}
 	for _, test := range good {
 		f.Add([]byte(test.text))
 	}

@@ -66,7 +66,7 @@ func (in *inclusion) pattern(v value) {
 	}
 	for _, path := range paths {
 		if err := in.file(path); err != nil {
-			v.mistake("include %q: %s %v", pattern, in.name(path), reason(err))
+			v.mistake("include %q: %s: %v", pattern, in.name(path), reason(err))
 			in.broken = true
 		}
 	}

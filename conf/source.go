@@ -50,12 +50,6 @@ func (s *source) pos(offset int) Pos {
 	return Pos{File: s.name, Line: line, Column: offset - s.starts[line-1] + 1, source: s}
 }
 
-// near gives the place of a line and a column that a parser named, or the nearest one that the file has.
-func (s *source) near(line, column int) Pos {
-	line = max(1, min(line, len(s.starts)))
-	return Pos{File: s.name, Line: line, Column: max(1, min(column, len(s.line(line))+1)), source: s}
-}
-
 // line gives a line without its end. Lines count from 1.
 func (s *source) line(n int) []byte {
 	rest := s.text[s.starts[n-1]:]

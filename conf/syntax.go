@@ -34,10 +34,27 @@ func syntaxError(src *source, err error, twice *Error) *Error {
 	if !errors.As(err, &parse) {
 		return src.whole().Errorf("is not TOML: %v", err)
 	}
-	if twice != nil && twice.Pos.Line <= parse.Position.Line {
+	at := src.pos(min(parse.Position.Start, len(src.text))) // its line is another one where it stopped at a line's end
+	if twice != nil && twice.Pos.Line <= at.Line {
 		return twice
 	}
-	return src.near(parse.Position.Line, parse.Position.Col).Errorf("is not TOML: %s", strings.TrimSuffix(parse.Message, "."))
+	message := strings.TrimSuffix(parse.Message, ".")
+	return at.Errorf("is not TOML: %s%s", message, syntaxHint(message))
+}
+
+// syntaxHint ends the judge's messages about what is often written.
+func syntaxHint(message string) string {
+	switch {
+	case strings.HasPrefix(message, `expected value but found "`):
+		return `; a text stands in quotes: "text"`
+	case strings.HasPrefix(message, "expected '.' or '='"):
+		return "; a key and its value are written: key = value"
+	case strings.HasPrefix(message, "strings cannot contain newlines"):
+		return "; the quote at the end may be missing"
+	case strings.HasPrefix(message, "invalid escape"):
+		return `; a backslash in "" is written \\, in '' it stands for itself`
+	}
+	return ""
 }
 
 // place is where one value stands: a mirror of the decoded maps and lists.
