@@ -153,3 +153,12 @@ func TestBad(t *testing.T) {
 		}
 	}
 }
+
+func readExample(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile("edge.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}

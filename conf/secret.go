@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -9,12 +10,23 @@ import (
 	"strings"
 )
 
-// Secret is a text that only Reveal gives. However it is printed, logged or encoded, it reads "-". Two can be compared with ==, which says
-// whether a configuration has changed; compare what a client sends in constant time. The zero Secret is none.
-type Secret struct{ text string }
+// Secret is a text that only Reveal gives. However it is printed, logged or encoded, it reads "-". The zero Secret is none.
+type Secret struct {
+	text *string // a pointer: fmt asks no method of what stands in a field that is not exported, but it follows no pointer there
+}
 
-// Reveal gives the text.
-func (s Secret) Reveal() string { return s.text }
+// Reveal gives the text; "" is none.
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
+
+// Equal says whether two secrets are the same text, in a time that does not tell where they differ.
+func (s Secret) Equal(t Secret) bool {
+	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(t.Reveal())) == 1
+}
 
 func (Secret) String() string               { return "-" }
 func (Secret) GoString() string             { return "-" }
@@ -34,6 +46,7 @@ func (v value) secret() Secret {
 	var err error
 	switch {
 	case s == "":
+		return Secret{}
 	case isFile:
 		s, err = v.secretFile(path)
 	case isVariable:
@@ -45,7 +58,7 @@ func (v value) secret() Secret {
 		v.mistake("%s: %v", v.key, err)
 		return Secret{}
 	}
-	return Secret{s}
+	return Secret{&s}
 }
 
 // errAlone is why Parse gives no secret from elsewhere.
