@@ -126,6 +126,8 @@ var allBad = [][]badFile{bad, badRules}
 var bad = []badFile{
 	{"not UTF-8", "# \xff\n" + https, `
 f.toml:1:2: is not TOML: invalid UTF-8 byte: 0xff`},
+	{"a control byte", "\x01", `
+f.toml:1:1: is not TOML: TOML files cannot contain control characters: '0x01'`},
 	{"the parsers disagree", "\xff\xfea = 1\n", `
 f.toml:1:1: is not TOML: invalid character at start of key: U+00FF 'ÿ'`},
 	{"too large", strings.Repeat("#", maxText+1), `

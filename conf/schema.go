@@ -20,15 +20,11 @@ func learn() schema {
 	return l.noted
 }
 
-// note notes that a table was asked for a key, and gives what it holds there.
-func (l *loader) note(t *table, key string) any {
+// note notes that a table was asked for a key.
+func (l *loader) note(t *table, key string) {
 	if l.noted != nil && !slices.Contains(l.noted[t.path], key) {
 		l.noted[t.path] = append(l.noted[t.path], key)
 	}
-	if l.probe {
-		return map[string]any{}
-	}
-	return t.values[key]
 }
 
 // keysOf gives the keys of the table with this path.

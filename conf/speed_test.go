@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -18,14 +19,24 @@ func manyVhosts(n int) string {
 	return b.String()
 }
 
-// quickest gives the shortest of three times that a load takes.
+// worked is how long the process has had a CPU, its garbage collector included: what others do on this machine is no fault of the loader's.
+func worked(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// quickest gives the shortest of three times that a load works.
 func quickest(t *testing.T, file string) time.Duration {
 	t.Helper()
 	best := time.Hour
 	for range 3 {
-		start := time.Now()
+		start := worked(t)
 		c := loadGood(t, file)
-		best = min(best, time.Since(start))
+		best = min(best, worked(t)-start)
 		if len(c.Vhosts) != 10_000 {
 			t.Fatalf("%d vhosts", len(c.Vhosts))
 		}
@@ -61,9 +72,9 @@ func TestTenThousandBadVhosts(t *testing.T) {
 		t.Skip("the race detector takes its own time")
 	}
 	text := strings.ReplaceAll(manyVhosts(10_000), "proxy = ", "proxi = ")
-	start := time.Now()
+	start := worked(t)
 	mistakes := mistakesOf(t, func() (*Config, error) { return Parse("f.toml", []byte(text)) })
-	if took := time.Since(start); took > 3*time.Second || len(mistakes) != maxMistakes+1 {
+	if took := worked(t) - start; took > time.Second || len(mistakes) != maxMistakes+1 {
 		t.Errorf("%v for %d mistakes", took, len(mistakes))
 	}
 }

@@ -34,7 +34,7 @@ func syntaxError(src *source, err error, twice *Error) *Error {
 	if !errors.As(err, &parse) {
 		return src.whole().Errorf("is not TOML: %v", err)
 	}
-	at := src.pos(min(parse.Position.Start, len(src.text))) // its line is another one where it stopped at a line's end
+	at := src.pos(max(0, min(parse.Position.Start, len(src.text)))) // its line is another one where it stopped at a line's end
 	if twice != nil && twice.Pos.Line <= at.Line {
 		return twice
 	}

@@ -25,8 +25,18 @@ func (t *table) pos() Pos { return t.places.value }
 
 // get asks for a key. A value that is not given reads as its default.
 func (t *table) get(key string) value {
+	t.l.note(t, key)
+	return t.ask(key)
+}
+
+// ask is get, and nobody notes it.
+func (t *table) ask(key string) value {
 	t.known = append(t.known, key)
-	return value{l: t.l, key: key, in: t.path, raw: t.l.note(t, key), place: t.places.of(key)}
+	raw := t.values[key]
+	if t.l.probe {
+		raw = map[string]any{}
+	}
+	return value{l: t.l, key: key, in: t.path, raw: raw, place: t.places.of(key)}
 }
 
 // need asks for a key that must be there.
@@ -41,7 +51,10 @@ func (t *table) need(key string) value {
 // refuse reports keys that exist, but not here.
 func (t *table) refuse(why string, keys ...string) {
 	for _, key := range keys {
-		if v := t.get(key); v.given() {
+		if why != notBuilt { // nobody is to look for what is not
+			t.l.note(t, key)
+		}
+		if v := t.ask(key); v.given() {
 			v.mistakeAtKey("%q %s", key, why)
 		}
 	}
@@ -97,6 +110,9 @@ func didYouMean(word string, known []string) string {
 func closest(word string, known []string) (best string, least int) {
 	least = math.MaxInt
 	for _, k := range known {
+		if len(word) > len(k)+2 { // not close, and a key may be as long as the file
+			continue
+		}
 		if d := distance(strings.ToLower(word), k); d < least && d < len(k) {
 			best, least = k, d
 		}
