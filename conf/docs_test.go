@@ -32,6 +32,9 @@ func tablesOf(heading string) (paths []string) {
 	for _, name := range oneTable.FindAllString(heading, -1) {
 		paths = append(paths, of+name)
 	}
+	if paths == nil { // a table that was read without the name of the one around it; or no heading of a table at all
+		paths = []string{heading}
+	}
 	return paths
 }
 
