@@ -13,9 +13,9 @@ import (
 
 var update = flag.Bool("update", false, "write what is said about each bad file into testdata/bad: read it then")
 
-// badFiles gives the archives of testdata/bad by name. Each holds the main file, "f.toml", those that it includes, and in "want" all that
+// badArchives gives the archives of testdata/bad by name. Each holds the main file, "f.toml", those that it includes, and in "want" all that
 // is said about them.
-func badFiles(t testing.TB) map[string]*txtar.Archive {
+func badArchives(t testing.TB) map[string]*txtar.Archive {
 	t.Helper()
 	names, err := filepath.Glob("testdata/bad/*.txtar")
 	if err != nil || len(names) < 80 {
@@ -42,7 +42,7 @@ func section(a *txtar.Archive, name string) *txtar.File {
 }
 
 func TestBadFiles(t *testing.T) {
-	for name, a := range badFiles(t) {
+	for name, a := range badArchives(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
 			golden, err := filepath.Abs(name)
 			if err != nil {

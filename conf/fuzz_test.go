@@ -17,7 +17,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	}
-	for _, a := range badFiles(f) {
+	for _, a := range badArchives(f) {
 		f.Add(section(a, "f.toml").Data)
 	}
 	for _, test := range good {

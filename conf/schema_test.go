@@ -14,7 +14,7 @@ func TestProbeFindsEveryKey(t *testing.T) {
 	for _, test := range good {
 		texts = append(texts, test.text)
 	}
-	for _, a := range badFiles(t) {
+	for _, a := range badArchives(t) {
 		texts = append(texts, string(section(a, "f.toml").Data))
 	}
 	for _, text := range texts {
