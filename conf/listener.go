@@ -124,5 +124,10 @@ func (l *loader) redirectTo(ln *Listener, v value) {
 	}
 }
 
-// namesOf gives names in an order that is the same in each run: suggestions are chosen from them.
-func namesOf[T any](byName map[string]T) []string { return slices.Sorted(maps.Keys(byName)) }
+// namesOf gives the names that may have been meant, in no order: none where they are so many that one is always close.
+func namesOf[T any](byName map[string]T) []string {
+	if len(byName) > 1000 {
+		return nil
+	}
+	return slices.Collect(maps.Keys(byName))
+}

@@ -22,7 +22,7 @@ func learn() schema {
 
 // note notes that a table was asked for a key.
 func (l *loader) note(t *table, key string) {
-	if l.noted != nil && !slices.Contains(l.noted[t.path], key) {
+	if l.noted != nil && !t.chosen && !slices.Contains(l.noted[t.path], key) {
 		l.noted[t.path] = append(l.noted[t.path], key)
 	}
 }

@@ -66,15 +66,29 @@ func TestTenThousandVhosts(t *testing.T) {
 	}
 }
 
-// Mistakes must not make it slow either: each of them looks for what was meant.
-func TestTenThousandBadVhosts(t *testing.T) {
+// Mistakes must not make it slow either, though each of them looks for what was meant.
+func TestThousandsOfMistakes(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector takes its own time")
 	}
-	text := strings.ReplaceAll(manyVhosts(10_000), "proxy = ", "proxi = ")
-	start := worked(t)
-	mistakes := mistakesOf(t, func() (*Config, error) { return Parse("f.toml", []byte(text)) })
-	if took := worked(t) - start; took > time.Second || len(mistakes) != maxMistakes+1 {
-		t.Errorf("%v for %d mistakes", took, len(mistakes))
+	var names, addresses strings.Builder
+	for i := range 4000 {
+		fmt.Fprintf(&names, "[[vhost]]\nhosts = \"h%d.org\"\nproxy = \"%[1]dapp\"\n", i)
+		if i < 1000 {
+			fmt.Fprintf(&names, "[[upstream]]\nname = \"app%d\"\ntargets = \"http://a\"\n", i)
+		}
+		fmt.Fprintf(&addresses, "[[listener]]\nname = \"l%d\"\naddress = \"10.0.%d.%d:80\"\nprotocol = \"tpc\"\n", i, i>>8, i&0xff)
+	}
+	for name, text := range map[string]string{
+		"unknown keys":   strings.ReplaceAll(manyVhosts(10_000), "proxy = ", "proxi = "),
+		"unknown names":  names.String() + https,
+		"many addresses": addresses.String(),
+	} {
+		start := worked(t)
+		mistakes := mistakesOf(t, func() (*Config, error) { return Parse("f.toml", []byte(text)) })
+		took := worked(t) - start
+		if t.Logf("%s: %v", name, took); took > time.Second || len(mistakes) != maxMistakes+1 {
+			t.Errorf("%s: %v for %d mistakes", name, took, len(mistakes))
+		}
 	}
 }

@@ -2,7 +2,6 @@ package conf
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"strings"
 )
@@ -15,6 +14,7 @@ type table struct {
 	values map[string]any
 	places *place
 	known  []string
+	chosen bool // the keys are the file's choice
 }
 
 func newTable(l *loader, name string, values map[string]any, places *place) *table {
@@ -63,8 +63,14 @@ func (t *table) refuse(why string, keys ...string) {
 // notBuilt ends the message about what the design has, and edge not yet.
 const notBuilt = "is not built yet"
 
-// keys gives the table's keys in the order of the file.
+// keys gives the keys of a table whose keys the file chooses, in its order.
 func (t *table) keys() []string {
+	t.chosen = true
+	return t.sorted()
+}
+
+// sorted gives the table's keys in the order of the file.
+func (t *table) sorted() []string {
 	var keys []string
 	for key := range t.values {
 		keys = append(keys, key)
@@ -81,7 +87,7 @@ func (t *table) done() {
 	if t.name != "" {
 		in = " in " + t.name
 	}
-	for _, key := range t.keys() {
+	for _, key := range t.sorted() {
 		if !slices.Contains(t.known, key) {
 			t.l.mistake(t.places.of(key).key, "unknown key %q%s%s", key, in, t.hint(key))
 		}
@@ -98,36 +104,45 @@ func (t *table) hint(key string) string {
 	return didYouMean(key, t.known)
 }
 
-// didYouMean ends a message with the known word that is closest to the one given, if one is close.
+// didYouMean ends a message with the known word that is closest to the one given, if one is near.
 func didYouMean(word string, known []string) string {
-	if best, d := closest(word, known); d < 3 {
+	if best, d := closest(word, known); d <= near {
 		return `; did you mean "` + best + `"?`
 	}
 	return ""
 }
 
-// closest gives the known word that takes the fewest changes, and how many; words of which nothing would stay do not count.
+// near is how many changes make one word of another that may have been meant.
+const near = 2
+
+// closest gives the known word that takes the fewest changes, of several the first in the alphabet, and how many; more than near if none is
+// near. A word of which nothing would stay is not.
 func closest(word string, known []string) (best string, least int) {
-	least = math.MaxInt
+	word, least = strings.ToLower(word), near+1
 	for _, k := range known {
-		if len(word) > len(k)+2 { // not close, and a key may be as long as the file
-			continue
-		}
-		if d := distance(strings.ToLower(word), k); d < least && d < len(k) {
+		if d := distance(word, k); d < len(k) && d <= near && (d < least || d == least && k < best) {
 			best, least = k, d
 		}
 	}
 	return best, least
 }
 
-// distance is how many bytes must be changed, added or removed to make b of a (Levenshtein).
+// distance is how many bytes must be changed, added or removed to make b of a (Levenshtein); more than near means only that. The
+// known words may be many, and so may the unknown ones.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
+	if max(len(a)-len(b), len(b)-len(a)) > near {
+		return near + 1
+	}
+	var few [64]int
+	row := few[:]
+	if len(b) >= len(few) {
+		row = make([]int, len(b)+1)
+	}
+	for j := range len(b) + 1 {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
+		diagonal, least := row[0], i+1
 		row[0] = i + 1
 		for j := range len(b) {
 			change := diagonal
@@ -136,6 +151,10 @@ func distance(a, b string) int {
 			}
 			diagonal = row[j+1]
 			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+			least = min(least, row[j+1])
+		}
+		if least > near {
+			return least
 		}
 	}
 	return row[len(b)]
