@@ -1,8 +1,10 @@
 package conf
 
 import (
+	"bytes"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // A mistake that is made long after the file was read shows its line all the same.
@@ -50,5 +52,25 @@ func TestSort(t *testing.T) {
 	es.Sort()
 	if got := es.Error(); got != "b.toml: a\nb.toml:2:1: b\nb.toml:2:1: c\na.toml:1:1: d" {
 		t.Error(got)
+	}
+}
+
+// What is shown of a line is bounded, whatever the line is, and holds the place.
+func TestWindow(t *testing.T) {
+	for name, line := range map[string][]byte{
+		"ASCII":      bytes.Repeat([]byte("a"), 1000),
+		"runes":      bytes.Repeat([]byte("日"), 333),
+		"no UTF-8":   bytes.Repeat([]byte("\x8e"), 1000),
+		"half of it": append(bytes.Repeat([]byte("\x8e"), 500), bytes.Repeat([]byte("é"), 250)...),
+	} {
+		for at := range len(line) + 1 {
+			from, to := window(line, at)
+			if from < 0 || to > len(line) || from > at || at > to || to-from > windowWidth+utf8.UTFMax || to-from < windowWidth-utf8.UTFMax {
+				t.Fatalf("%s: %d is in %d to %d", name, at, from, to)
+			}
+			if utf8.Valid(line) && !utf8.Valid(line[from:to]) {
+				t.Fatalf("%s: %d to %d parts a rune", name, from, to)
+			}
+		}
 	}
 }

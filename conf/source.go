@@ -128,13 +128,17 @@ func window(line []byte, at int) (from, to int) {
 		from = min(at-windowBefore, len(line)-windowWidth)
 	}
 	to = min(from+windowWidth, len(line))
-	for from > 0 && !utf8.RuneStart(line[from]) {
-		from--
+	return runeStart(line, from), runeStart(line, to)
+}
+
+// runeStart goes back to where the rune begins that an offset is in. In what is no UTF-8 each byte is one.
+func runeStart(line []byte, offset int) int {
+	for i := offset; i > offset-utf8.UTFMax && i >= 0 && i < len(line); i-- {
+		if utf8.RuneStart(line[i]) {
+			return i
+		}
 	}
-	for to < len(line) && !utf8.RuneStart(line[to]) {
-		to++
-	}
-	return from, to
+	return offset
 }
 
 // visible keeps out of the terminal what it would obey, and what nobody would see: control bytes, marks of direction, odd spaces.
