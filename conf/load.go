@@ -102,7 +102,9 @@ func (l *loader) file(t *table) {
 	for _, vt := range l.tables("vhost", "[[vhost]]") {
 		c.Vhosts = append(c.Vhosts, l.vhost(vt))
 	}
-	t.done()
+	for _, top := range l.tops {
+		top.done()
+	}
 	l.uniqueHosts()
 	l.certificateForTLS()
 	l.warnUnused()
