@@ -2,9 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"edge/conf"
 )
 
 // checked runs `edge check` on a text, in its folder.
@@ -63,5 +67,27 @@ func TestCheckShowsWarnings(t *testing.T) {
 	}
 	if want := "edge.toml is valid; it has listeners: 1, vhosts: 0, certificates: 0, upstreams (with URLs): 1\n"; out != want {
 		t.Errorf("got %q, want %q", out, want)
+	}
+}
+
+// A mistake that stands alone, or is wrapped, is shown as one of a list is; what is no mistake has the program's name before it.
+func TestExplain(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("edge.toml", []byte("[[listener]]\nname = \"http\"\naddress = \"127.0.0.1:80\"\nprotocol = \"http\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := conf.Load("edge.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mistake := cfg.Listeners[0].Addresses[0].Pos.Errorf("is taken")
+	const want = "edge.toml:3:11: is taken\n    address = \"127.0.0.1:80\"\n              ^"
+	for _, err := range []error{mistake, errors.Join(mistake), fmt.Errorf("wrapped: %w", conf.Errors{mistake})} {
+		if got := explain(err); got != want {
+			t.Errorf("got:\n%s\nwant:\n%s", got, want)
+		}
+	}
+	if got := explain(errors.New("no memory")); got != "edge: no memory" {
+		t.Error(got)
 	}
 }
