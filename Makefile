@@ -1,6 +1,6 @@
 # make run    builds edge and serves conf/edge.toml
 # make check  gofmt, vet, staticcheck, and every test with the race detector: floors and package comments are among them
-# make fuzz   looks for new input that breaks what reads requests, FUZZTIME for each target
+# make fuzz   looks for new input that breaks what reads requests, and the configuration, FUZZTIME for each target
 # make test   what check does, having installed what the tests need
 # make conformance   asks edge, nginx, haproxy and net/http about every request of the table, has slow clients besiege edge and other
 #                    people's programs ask it, and writes the figures of docs/CONFORMANCE.md
@@ -63,6 +63,7 @@ fuzz:
 	$(call fuzz,FuzzCheck,./edge/wire)
 	$(call fuzz,FuzzCanonicalHost,./edge/wire)
 	$(call fuzz,FuzzHeader,./listeners/proxyproto)
+	$(call fuzz,FuzzParse,./conf)
 
 conformance: tools conformance-tools
 	CI=true PATH="$$PATH:$(CURDIR)/bin" CONFORMANCE=docs/CONFORMANCE.md go test -count=1 -timeout 12m \

@@ -43,17 +43,20 @@ func main() {
 		fmt.Fprintln(os.Stderr, "edge:", err)
 		os.Exit(exitCut)
 	case err != nil:
-		fmt.Fprintln(os.Stderr, indent(err))
+		fmt.Fprintln(os.Stderr, explain(err))
 		os.Exit(1)
 	}
 }
 
-// indent gives mistakes, which say where they are, as they are, and any other error with the program's name.
-func indent(err error) string {
+// explain gives mistakes, which say where they are, with their lines of the file, and any other error with the program's name.
+func explain(err error) string {
 	var mistakes conf.Errors
 	var mistake *conf.Error
-	if errors.As(err, &mistakes) || errors.As(err, &mistake) {
-		return err.Error()
+	switch {
+	case errors.As(err, &mistakes):
+		return mistakes.Explain()
+	case errors.As(err, &mistake):
+		return mistake.Explain()
 	}
 	return "edge: " + err.Error()
 }
@@ -112,7 +115,7 @@ func check(cmd *cobra.Command, file string) error {
 		return err
 	}
 	for _, w := range cfg.Warnings {
-		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w)
+		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", w.Explain())
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "%s is valid; it has listeners: %d, vhosts: %d, certificates: %d, upstreams (with URLs): %d\n",
 		file, len(cfg.Listeners), len(cfg.Vhosts), len(cfg.Certificates), len(cfg.Upstreams))

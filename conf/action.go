@@ -62,8 +62,8 @@ func (t *table) inOrder(actions []action) (values []value) {
 // redirect reads where to, or a table { to, status }.
 func redirect(v value) *Redirect {
 	r := &Redirect{Pos: v.pos(), Status: 308}
-	if t, ok := v.raw.(map[string]any); ok {
-		t := newTable(v.l, "redirect", t, v.place)
+	if _, ok := v.raw.(map[string]any); ok {
+		t := v.table("redirect")
 		defer t.done()
 		if status := t.get("status"); status.given() {
 			r.Status = redirectStatus(status)

@@ -22,7 +22,7 @@ func (l *loader) address(v value) (Address, bool) {
 	var err error
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		a.Network = "unix"
-		a.Address, err = l.socketPath(path)
+		a.Address, err = v.socketPath(path)
 	} else {
 		a.Address, err = tcpAddress(s)
 	}
@@ -33,12 +33,12 @@ func (l *loader) address(v value) (Address, bool) {
 }
 
 // socketPath makes a unix socket's path absolute; "@name" (abstract) stays as it is.
-func (l *loader) socketPath(path string) (string, error) {
+func (v value) socketPath(path string) (string, error) {
 	if path == "" || path == "@" {
 		return "", errors.New(`has no path after "unix:"`)
 	}
 	if path[0] != '@' {
-		path = l.abs(path)
+		path = v.abs(path)
 	}
 	if len(path) > maxSocketPath {
 		return "", fmt.Errorf("is too long for a unix socket: %d bytes, at most %d", len(path), maxSocketPath)
@@ -81,38 +81,40 @@ func parsePort(s string, least uint64) (string, error) {
 // uniqueAddresses reports addresses that cannot be bound beside an earlier one. Sockets are kept by their address over reloads and
 // upgrades, so even port 0 may stand only once for each host.
 func (l *loader) uniqueAddresses() {
-	var earlier []Address
+	earlier := map[string][]bound{} // by port, or by path: others cannot be in the way
 	for _, ln := range l.config.Listeners {
 		for _, a := range ln.Addresses {
-			l.uniqueAddress(a, earlier)
-			earlier = append(earlier, a)
+			b := bound{a, "", a.Address}
+			if a.Network == "tcp" {
+				b.host, b.port, _ = net.SplitHostPort(a.Address)
+			}
+			l.uniqueAddress(b, earlier[b.port])
+			earlier[b.port] = append(earlier[b.port], b)
 		}
 	}
 }
 
-func (l *loader) uniqueAddress(a Address, earlier []Address) {
+// bound is an address in its parts; the port of a unix socket is its path.
+type bound struct {
+	Address
+	host, port string
+}
+
+func (l *loader) uniqueAddress(a bound, earlier []bound) {
 	for _, e := range earlier {
 		switch {
-		case a.Network == e.Network && a.Address == e.Address:
-			l.mistake(a.Pos, "address %q is already at %v", a.Address, e.Pos)
+		case a.Network != e.Network:
+		case a.host == e.host:
+			l.mistake(a.Pos, "address %q is already at %v", a.Address.Address, e.Pos)
 			return
-		case overlap(a, e):
-			l.mistake(a.Pos, `address %q overlaps %q at %v; ":port" alone is every address`, a.Address, e.Address, e.Pos)
+		case a.port != "0" && (covers(a.host, e.host) || covers(e.host, a.host)):
+			l.mistake(a.Pos, `address %q overlaps %q at %v; ":port" alone is every address`, a.Address.Address, e.Address.Address, e.Pos)
 			return
 		}
 	}
 }
 
-// overlap says whether one of two addresses means every address, the other included. "::" takes the IPv4 addresses too.
-func overlap(a, b Address) bool {
-	if a.Network != "tcp" || b.Network != "tcp" {
-		return false
-	}
-	hostA, portA, _ := net.SplitHostPort(a.Address)
-	hostB, portB, _ := net.SplitHostPort(b.Address)
-	return portA == portB && portA != "0" && (covers(hostA, hostB) || covers(hostB, hostA))
-}
-
+// covers says whether one host means every address, the other included. "::" takes the IPv4 addresses too.
 func covers(wild, host string) bool {
 	return wild == "" || wild == "::" || wild == "0.0.0.0" && !strings.Contains(host, ":")
 }

@@ -1,7 +1,7 @@
 // Package conf turns the text of a configuration file into checked, plain data.
 //
-// It owns the file's format, its defaults and every check that needs only the file. It opens no socket, reads no certificate and
-// knows no other package of edge; whoever checks later (a missing file, an address in use) reports with the Pos of the value.
+// It owns the file's format, its defaults and every check that needs only the file and those that it includes. It opens no socket, reads no
+// certificate and knows no other package of edge; whoever checks later (a missing file, an address in use) reports with the Pos of the value.
 package conf
 
 import (

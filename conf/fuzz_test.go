@@ -1,12 +1,14 @@
 package conf
 
 import (
+	"bytes"
 	"errors"
-	"os"
+	"strings"
 	"testing"
+	"unicode"
 )
 
-// FuzzParse looks for a text that panics, or that is refused without saying where.
+// FuzzParse looks for a text that panics, that is refused without a place in it, or of which more is said than anybody reads.
 func FuzzParse(f *testing.F) {
 	for _, table := range allBad {
 		for _, test := range table {
@@ -15,12 +17,13 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	}
+	for _, a := range badArchives(f) {
+		f.Add(section(a, "f.toml").Data)
+	}
 	for _, test := range good {
 		f.Add([]byte(test.text))
 	}
-	if example, err := os.ReadFile("edge.toml"); err == nil {
-		f.Add(example)
-	}
+	f.Add([]byte(readExample(f)))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := Parse("f.toml", text)
 		if err == nil {
@@ -33,13 +36,34 @@ func FuzzParse(f *testing.F) {
 		if !errors.As(err, &mistakes) || len(mistakes) == 0 || c != nil {
 			t.Fatalf("config %v, error %T: %v", c, err, err)
 		}
+		if len(mistakes) > maxMistakes+1 {
+			t.Errorf("%d mistakes", len(mistakes))
+		}
+		lines := bytes.Split(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")), []byte("\n"))
 		for i, e := range mistakes {
-			if e.Pos.File == "" || e.Msg == "" || e.Pos.Line > 0 && e.Pos.Column < 1 {
-				t.Errorf("a mistake without a place or a message: %+v", e)
-			}
+			checkMistake(t, e, lines)
 			if i > 0 && e.Pos.compare(mistakes[i-1].Pos) < 0 {
 				t.Errorf("%v stands after %v", e, mistakes[i-1])
 			}
 		}
 	})
+}
+
+// checkMistake looks for the place of a mistake in the text, of which these are the lines, and at what is said.
+func checkMistake(t *testing.T, e *Error, lines [][]byte) {
+	t.Helper()
+	p := e.Pos
+	inside := p.Line == 0 && p.Column == 0 || p.Line >= 1 && p.Line <= len(lines) && p.Column >= 1 && p.Column <= len(lines[p.Line-1])+1
+	if p.File != "f.toml" || e.Msg == "" || !inside {
+		t.Errorf("%v is no place, or nothing is said: %q", p, e.Msg)
+	}
+	said := e.Explain()
+	parts := strings.Split(said, "\n")
+	if strings.ContainsFunc(strings.NewReplacer("\n", "", "\t", "").Replace(said), unicode.IsControl) || len(parts) > 1 && len(parts) != 3 ||
+		len(said) > len(p.String())+maxMessage+8*windowWidth {
+		t.Errorf("%q", said)
+	}
+	if len(parts) == 3 && strings.Trim(parts[2], " \t") != "^" {
+		t.Errorf("no caret:\n%s", said)
+	}
 }

@@ -15,11 +15,10 @@ const (
 )
 
 // listenerTables reads every [[listener]], then what they say about each other.
-func (l *loader) listenerTables(root *table) {
-	v := root.get("listener")
-	tables := v.tables("[[listener]]")
+func (l *loader) listenerTables() {
+	tables := l.tables("listener", "[[listener]]")
 	if len(tables) == 0 {
-		v.mistake("there is no [[listener]]")
+		l.tops[0].get("listener").mistake("there is no [[listener]]")
 	}
 	for _, t := range tables {
 		l.config.Listeners = append(l.config.Listeners, l.listener(t))
@@ -126,5 +125,10 @@ func (l *loader) redirectTo(ln *Listener, v value) {
 	}
 }
 
-// namesOf gives names in an order that is the same in each run: suggestions are chosen from them.
-func namesOf[T any](byName map[string]T) []string { return slices.Sorted(maps.Keys(byName)) }
+// namesOf gives the names that may have been meant, in no order: none where they are so many that one is always close.
+func namesOf[T any](byName map[string]T) []string {
+	if len(byName) > 1000 {
+		return nil
+	}
+	return slices.Collect(maps.Keys(byName))
+}

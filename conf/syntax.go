@@ -3,38 +3,58 @@ package conf
 import (
 	"bytes"
 	"errors"
-	"sort"
+	"fmt"
 	"strings"
 
 	"github.com/BurntSushi/toml"
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// maxText bounds a configuration's size: no real one comes near it, and it keeps the depth of lists within what the parsers' stacks hold.
+// maxText bounds a file's size: it keeps the depth of lists within what the parsers' stacks hold. Who has more to say includes files.
 const maxText = 1 << 20
 
-// decode parses text twice: once for what it means, once for where it says so. The first parser is the judge of the syntax.
-func decode(file string, text []byte) (map[string]any, *place, *Error) {
-	whole := Pos{File: file}
-	if len(text) > maxText {
-		return nil, nil, whole.Errorf("is larger than %d bytes", maxText)
+// decode parses a text twice: once for what it means, once for where it says so. The first parser is the judge of the syntax.
+func decode(src *source) (map[string]any, *place, *Error) {
+	if len(src.text) > maxText {
+		return nil, nil, src.whole().Errorf("is larger than %d bytes", maxText)
 	}
-	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")) // some editors begin UTF-8 with a byte order mark
 	var values map[string]any
-	if _, err := toml.Decode(string(text), &values); err != nil {
-		return nil, nil, syntaxError(whole, err)
+	_, err := toml.Decode(string(src.text), &values)
+	places, twice, otherErr := readPlaces(src)
+	if err != nil {
+		return nil, nil, syntaxError(src, err, twice)
 	}
-	places, mistake := readPlaces(file, text)
-	return values, places, mistake
+	return values, places, otherErr
 }
 
-func syntaxError(whole Pos, err error) *Error {
+// syntaxError says where the judge stopped. What stands twice it notices late, at the value's end: twice is that mistake, if there is one,
+// with its own place.
+func syntaxError(src *source, err error, twice *Error) *Error {
 	var parse toml.ParseError
 	if !errors.As(err, &parse) {
-		return whole.Errorf("is not TOML: %v", err)
+		return src.whole().Errorf("is not TOML: %v", err)
 	}
-	at := Pos{File: whole.File, Line: parse.Position.Line, Column: parse.Position.Col}
-	return at.Errorf("is not TOML: %s", strings.TrimSuffix(parse.Message, "."))
+	at := src.pos(max(0, min(parse.Position.Start, len(src.text)))) // its line is another one where it stopped at a line's end
+	if twice != nil && twice.Pos.Line <= at.Line {
+		return twice
+	}
+	message := strings.TrimSuffix(parse.Message, ".")
+	return at.Errorf("is not TOML: %s%s", message, syntaxHint(message))
+}
+
+// syntaxHint ends the judge's messages about what is often written.
+func syntaxHint(message string) string {
+	switch {
+	case strings.HasPrefix(message, `expected value but found "`):
+		return `; a text stands in quotes: "text"`
+	case strings.HasPrefix(message, "expected '.' or '='"):
+		return "; a key and its value are written: key = value"
+	case strings.HasPrefix(message, "strings cannot contain newlines"):
+		return "; the quote at the end may be missing"
+	case strings.HasPrefix(message, "invalid escape"):
+		return `; a backslash in "" is written \\, in '' it stands for itself`
+	}
+	return ""
 }
 
 // place is where one value stands: a mirror of the decoded maps and lists.
@@ -43,6 +63,8 @@ type place struct {
 	value Pos // of what follows the "="; the same as key where there is none
 	keys  map[string]*place
 	items []*place
+
+	defined bool // by a "=" or a header of its own, not only by what is below it
 }
 
 // of gives the place of a key's value; p itself where the parsers do not agree that there is one.
@@ -86,24 +108,18 @@ func (p *place) current() *place {
 
 // placer walks a text's keys in their order and notes where they stand.
 type placer struct {
-	file   string
-	text   []byte
-	starts []int // offset of each line
+	src    *source
+	twice  *Error // the first key or table that stands twice
 	parser unstable.Parser
 }
 
-// readPlaces returns the places in text, or what its parser found wrong with it.
-func readPlaces(file string, text []byte) (*place, *Error) {
-	p := &placer{file: file, text: text, starts: []int{0}}
-	for i, c := range text {
-		if c == '\n' {
-			p.starts = append(p.starts, i+1)
-		}
-	}
-	whole := Pos{File: file}
-	root := &place{key: whole, value: whole, keys: map[string]*place{}}
+// readPlaces returns the places in a text, what stands in it twice, and what its parser found wrong with it.
+func readPlaces(src *source) (root *place, twice, mistake *Error) {
+	p := &placer{src: src}
+	whole := src.whole()
+	root = &place{key: whole, value: whole, keys: map[string]*place{}}
 	at := root
-	p.parser.Reset(text)
+	p.parser.Reset(src.text)
 	for p.parser.NextExpression() {
 		switch n := p.parser.Expression(); n.Kind {
 		case unstable.Table, unstable.ArrayTable:
@@ -112,62 +128,72 @@ func readPlaces(file string, text []byte) (*place, *Error) {
 			p.keyValue(at, n)
 		}
 	}
-	return root, p.syntaxError()
+	return root, p.twice, p.syntaxError()
 }
 
 func (p *placer) syntaxError() *Error {
 	err := p.parser.Error()
 	var parse *unstable.ParserError
 	if errors.As(err, &parse) && len(parse.Highlight) > 0 {
-		return p.pos(int(p.parser.Range(parse.Highlight).Offset)).Errorf("is not TOML: %s", parse.Message)
+		return p.src.pos(int(p.parser.Range(parse.Highlight).Offset)).Errorf("is not TOML: %s", parse.Message)
 	}
 	if err != nil {
-		return Pos{File: p.file}.Errorf("is not TOML: %v", err)
+		return p.src.whole().Errorf("is not TOML: %v", err)
 	}
 	return nil
 }
 
-// pos gives an offset's line and column. Columns count bytes, as compilers do.
-func (p *placer) pos(offset int) Pos {
-	line := sort.SearchInts(p.starts, offset+1)
-	return Pos{File: p.file, Line: line, Column: offset - p.starts[line-1] + 1}
+// already notes what stands twice; only the first such thing counts.
+func (p *placer) already(at Pos, what string, first Pos) {
+	if p.twice == nil {
+		p.twice = at.Errorf("%s is already at %v", what, first)
+	}
 }
 
 // header follows "[a.b]" or "[[a.b]]" from the root and returns where its keys go.
 func (p *placer) header(root *place, n *unstable.Node) *place {
 	at, here := root, p.headerPos(n)
 	for keys := n.Key(); keys.Next(); {
-		at = at.child(string(keys.Node().Data), here)
+		name := string(keys.Node().Data)
+		at = at.child(name, here)
 		if !keys.IsLast() {
 			at = at.current()
 			continue
 		}
+		if at.defined {
+			p.already(here, fmt.Sprintf("%q", name), at.key)
+		}
 		if n.Kind == unstable.ArrayTable {
 			return at.addItem(here)
 		}
-		at.key, at.value = here, here // it may stand after its sub-tables
+		at.key, at.value, at.defined = here, here, true // it may stand after its sub-tables
 	}
 	return at
 }
 
 // headerPos is the place of a header's first bracket, which the parser does not keep.
 func (p *placer) headerPos(n *unstable.Node) Pos {
-	offset := bytes.LastIndexByte(p.text[:n.Child().Raw.Offset], '[')
+	offset := bytes.LastIndexByte(p.src.text[:n.Child().Raw.Offset], '[')
 	if n.Kind == unstable.ArrayTable {
 		offset--
 	}
-	return p.pos(offset)
+	return p.src.pos(offset)
 }
 
 func (p *placer) keyValue(at *place, n *unstable.Node) {
 	end := 0
 	for keys := n.Key(); keys.Next(); {
 		k := keys.Node()
-		at = at.child(string(k.Data), p.pos(int(k.Raw.Offset)))
+		name, here := string(k.Data), p.src.pos(int(k.Raw.Offset))
+		if first := at.keys[name]; first != nil && keys.IsLast() {
+			p.already(here, fmt.Sprintf("%q", name), first.key)
+		}
+		at = at.child(name, here)
 		end = int(k.Raw.Offset + k.Raw.Length)
 	}
-	rest := p.text[end:]
-	at.value = p.pos(end + len(rest) - len(bytes.TrimLeft(rest, " \t=")))
+	at.defined = true
+	rest := p.src.text[end:]
+	at.value = p.src.pos(end + len(rest) - len(bytes.TrimLeft(rest, " \t=")))
 	p.inside(at, n.Value())
 }
 
@@ -179,7 +205,7 @@ func (p *placer) inside(at *place, n *unstable.Node) {
 		case c.Kind == unstable.KeyValue:
 			p.keyValue(at, c)
 		case c.Raw.Length > 0:
-			p.inside(at.addItem(p.pos(int(c.Raw.Offset))), c)
+			p.inside(at.addItem(p.src.pos(int(c.Raw.Offset))), c)
 		default: // a list in a list: the parser does not say where
 			p.inside(at.addItem(at.value), c)
 		}

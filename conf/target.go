@@ -17,7 +17,7 @@ func (l *loader) target(v value) (Target, bool) {
 	var err error
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		t.Scheme = "unix"
-		t.Address, err = l.targetSocket(path)
+		t.Address, err = v.targetSocket(path)
 	} else {
 		t.Scheme, t.Address, err = targetURL(s)
 	}
@@ -27,14 +27,14 @@ func (l *loader) target(v value) (Target, bool) {
 	return t, err == nil
 }
 
-func (l *loader) targetSocket(path string) (string, error) {
+func (v value) targetSocket(path string) (string, error) {
 	switch {
 	case strings.HasPrefix(path, "@"):
 		return "", errors.New("must be a path: anyone on the machine may take an abstract name")
 	case strings.HasPrefix(path, "//"):
 		return "", errors.New("must be unix:/path, with one slash")
 	}
-	return l.socketPath(path)
+	return v.socketPath(path)
 }
 
 // defaultPorts holds the schemes of URLs and the port that each of them implies.

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"math"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +14,8 @@ import (
 type value struct {
 	l     *loader
 	key   string
-	raw   any // nil: not given
+	in    string // the path of the table that holds it
+	raw   any    // nil: not given
 	place *place
 }
 
@@ -74,7 +76,15 @@ func (v value) path() File {
 	if strings.Contains(s, "\x00") {
 		v.mistake("%s is no path: it holds a NUL byte", v.key)
 	}
-	return File{Pos: v.pos(), Path: v.l.abs(s)}
+	return File{Pos: v.pos(), Path: v.abs(s)}
+}
+
+// abs makes a path absolute: a relative one starts at the folder of the file in which it stands.
+func (v value) abs(path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(v.pos().source.dir, path)
 }
 
 // oneOf reads one of a few words.
@@ -201,7 +211,7 @@ func (v value) list() []value {
 		}
 		items := make([]value, len(raw))
 		for i := range raw {
-			items[i] = value{l: v.l, key: v.key, raw: raw[i], place: v.place.item(i)}
+			items[i] = value{l: v.l, key: v.key, in: v.in, raw: raw[i], place: v.place.item(i)}
 		}
 		return items
 	default:
@@ -215,13 +225,22 @@ func (v value) table(name string) *table {
 	switch raw := v.raw.(type) {
 	case nil:
 	case map[string]any:
-		return newTable(v.l, name, raw, v.place)
+		return v.tableOf(name, raw, v.place)
 	case []map[string]any:
 		v.mistakeAtKey("%s stands once, in single brackets", name)
 	default:
 		v.must("a table")
 	}
-	return newTable(v.l, name, nil, v.place)
+	return v.tableOf(name, nil, v.place)
+}
+
+// tableOf makes a table of what v holds. A name without brackets is one of several tables': their paths tell them apart.
+func (v value) tableOf(name string, values map[string]any, places *place) *table {
+	t := newTable(v.l, name, values, places)
+	if !strings.HasPrefix(name, "[") && v.in != "" {
+		t.path = name + " of " + v.in
+	}
+	return t
 }
 
 // tables reads the tables of an array, [[name]].
@@ -231,11 +250,11 @@ func (v value) tables(name string) []*table {
 	case nil:
 	case []map[string]any:
 		for i := range raw {
-			ts = append(ts, newTable(v.l, name, raw[i], v.place.item(i)))
+			ts = append(ts, v.tableOf(name, raw[i], v.place.item(i)))
 		}
 	case []any:
 		for i := range raw {
-			item := value{l: v.l, key: v.key, raw: raw[i], place: v.place.item(i)}
+			item := value{l: v.l, key: v.key, in: v.in, raw: raw[i], place: v.place.item(i)}
 			if _, ok := raw[i].(map[string]any); !ok {
 				item.must("a table")
 				continue
@@ -245,7 +264,7 @@ func (v value) tables(name string) []*table {
 	default:
 		v.mistakeAtKey("%s must be written %s, in double brackets", v.key, name)
 		if one, ok := raw.(map[string]any); ok { // what names it finds it
-			ts = append(ts, newTable(v.l, name, one, v.place))
+			ts = append(ts, v.tableOf(name, one, v.place))
 		}
 	}
 	return ts

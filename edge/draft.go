@@ -1,14 +1,12 @@
 package edge
 
 import (
-	"cmp"
 	"errors"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"edge/certs"
@@ -51,9 +49,7 @@ func (m mistakes) err() error {
 	if len(m) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(m, func(a, b *conf.Error) int {
-		return cmp.Or(strings.Compare(a.Pos.File, b.Pos.File), a.Pos.Line-b.Pos.Line, a.Pos.Column-b.Pos.Column)
-	})
+	conf.Errors(m).Sort()
 	return conf.Errors(m)
 }
 
