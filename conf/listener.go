@@ -52,6 +52,7 @@ func (l *loader) listener(t *table) *Listener {
 	l.sni(ln, t.get("sni"))
 	l.listenerProxy(ln, t.get("proxy"))
 	trustedProxies(ln, t.get("trusted_proxies"))
+	l.listenerTLS(ln, t.get("tls"))
 	return ln
 }
 
