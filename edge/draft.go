@@ -65,7 +65,7 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 		return nil, cfg.StateDirPos.Errorf("state_dir cannot change while edge runs: stop it and start it anew")
 	}
 	snap := &Snapshot{conf: cfg, listeners: map[string]*listener{}, sockets: map[*listeners.Socket]*serve.Settings{}, limits: map[string]*listeners.Limit{},
-		entries: map[*listeners.Socket]*entry{}}
+		entries: map[*listeners.Socket]*entry{}, tls: map[*tlsconf.Policy]*tlsconf.Settings{}}
 	var wrong mistakes
 	now := s.now()
 	var err error
@@ -73,6 +73,8 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 	wrong.take(conf.Pos{File: cfg.File}, err)
 	snap.tickets, err = tlsconf.LoadTickets(cfg.StateDir, now)
 	wrong.take(cfg.StateDirPos, err)
+	snap.policies, err = policies(cfg)
+	wrong.take(conf.Pos{File: cfg.File}, err)
 	var oldSet upstream.Set
 	if old != nil {
 		oldSet = old.upstreams
@@ -126,6 +128,8 @@ func Check(cfg *conf.Config) error {
 			cfg.Warnings = append(cfg.Warnings, uncovered(cfg, store)...)
 		}
 	}
+	_, err = policies(cfg)
+	wrong.take(conf.Pos{File: cfg.File}, err)
 	_, list := upstream.Draft(cfg.Upstreams, nil, slog.New(slog.DiscardHandler))
 	wrong.add(list...)
 	wrong.add(checkFolders(cfg)...)

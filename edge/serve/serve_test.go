@@ -329,7 +329,9 @@ func selfSigned(t *testing.T) *tls.Config {
 // connection that comes in the drain gets both as well (R49).
 func TestTwoGoaways(t *testing.T) {
 	conf := selfSigned(t)
-	w := newWorld(t, func(s *Settings) { s.TLS = func(*tls.ClientHelloInfo) (*tls.Config, unique.Handle[string]) { return conf, unique.Handle[string]{} } })
+	w := newWorld(t, func(s *Settings) {
+		s.TLS = func(*tls.ClientHelloInfo) (*tls.Config, unique.Handle[string]) { return conf, unique.Handle[string]{} }
+	})
 	for _, late := range []bool{false, true} {
 		c := tls.Client(w.dial(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 		io.WriteString(c, http2.ClientPreface)
