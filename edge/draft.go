@@ -152,11 +152,15 @@ func servedHosts(cfg *conf.Config) (hosts []string) {
 
 // uncovered warns of names that are served and that no certificate is for.
 func uncovered(cfg *conf.Config, store *certs.Store) (list []*conf.Error) {
+	then := "clients are refused in the handshake"
+	if store.HasDefault() {
+		then = "clients are shown the default one, which they refuse"
+	}
 	for _, v := range cfg.Vhosts {
 		secure := slices.ContainsFunc(v.Listeners, func(l *conf.Listener) bool { return l.Protocol == conf.HTTPS })
 		for _, h := range v.Hosts {
 			if ip := net.ParseIP(h.Name); secure && ip == nil && !store.Covers(h.Name) {
-				list = append(list, h.Pos.Errorf("no [[certificate]] is for %s: clients are refused in the handshake", h.Name))
+				list = append(list, h.Pos.Errorf("no [[certificate]] is for %s: %s", h.Name, then))
 			}
 		}
 	}
