@@ -8,6 +8,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -26,6 +27,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ocsp"
 	"golang.org/x/net/http2"
 )
 
@@ -442,5 +444,81 @@ func TestAuthorityIsMissing(t *testing.T) {
 	out, err := exec.Command("edge", "check", "-c", filepath.Join(p.dir, "edge.toml")).CombinedOutput()
 	if err == nil || strings.Count(string(out), "copy.pem: no such file") != 1 {
 		t.Errorf("edge check: %v\n%s", err, out)
+	}
+}
+
+// putPair writes a certificate, what leads from it to its authority, that one, and the key into a file.
+func (s *signed) putPair(t *testing.T, file string, root *signed) {
+	t.Helper()
+	s.put(t, file, append(s.via, root)...)
+	key, err := x509.MarshalPKCS8PrivateKey(s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, _ := os.ReadFile(file)
+	if err := os.WriteFile(file, append(old, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Certificates from files: the kind of key that the client can use, what the authority says of it, the default one for names of nobody; and the
+// log tells of those that end soon.
+func TestCertificatesFromFiles(t *testing.T) {
+	dir, ca := t.TempDir(), authority(t, nil)
+	server := func(key crypto.Signer) *signed {
+		return sign(t, ca, key, func(c *x509.Certificate) { c.DNSNames = []string{"a.test", "*.a.test"} })
+	}
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rs, ec := server(rsaKey), server(ecKey(t))
+	rs.putPair(t, filepath.Join(dir, "rsa.pem"), ca)
+	ec.putPair(t, filepath.Join(dir, "ec.pem"), ca)
+	staple, err := ocsp.CreateResponse(ca.cert, ca.cert, ocsp.Response{
+		SerialNumber: ec.cert.SerialNumber, Status: ocsp.Good, ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(time.Hour),
+	}, ca.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ec.ocsp"), staple, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startIn(t, dir, "edge", config+`
+[[certificate]]
+cert = "rsa.pem"
+key = "rsa.pem"
+[[certificate]]
+cert = "ec.pem"
+key = "ec.pem"
+ocsp = "ec.ocsp"
+default = true
+`+policySite(`"a.test"`, "", webApp(t)))
+	p.waitLog("certificate " + dir + "/ec.pem for *.a.test, a.test expires on " + ec.cert.NotAfter.Format(time.DateTime))
+	p.waitLog("certificate " + dir + "/rsa.pem for *.a.test, a.test expires on ")
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.cert)
+	for _, protocol := range []string{"h2", "http/1.1"} {
+		for _, old := range []bool{false, true} {
+			conf := &tls.Config{RootCAs: roots, ServerName: "a.test", NextProtos: []string{protocol}}
+			want, says := ec, staple
+			if old {
+				conf.MaxVersion, conf.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
+				want, says = rs, nil
+			}
+			s := p.visit(conf)
+			s.wantStatus("a.test", http.StatusOK)
+			if state := s.c.ConnectionState(); !state.PeerCertificates[0].Equal(want.cert) || !bytes.Equal(state.OCSPResponse, says) {
+				t.Errorf("%s, old %v: a certificate with a key %v, and %d bytes of OCSP", protocol, old, state.PeerCertificates[0].PublicKeyAlgorithm, len(state.OCSPResponse))
+			}
+			conf = conf.Clone()
+			conf.ServerName, conf.InsecureSkipVerify = "nobody.test", true
+			s = p.visit(conf)
+			s.wantStatus("nobody.test", http.StatusMisdirectedRequest)
+			s.wantStatus("a.test", http.StatusOK)
+			if !s.c.ConnectionState().PeerCertificates[0].Equal(want.cert) {
+				t.Errorf("%s, old %v: a name of nobody is not shown the default certificate", protocol, old)
+			}
+		}
 	}
 }
