@@ -426,9 +426,21 @@ func TestAuthorityIsRemoved(t *testing.T) {
 			t.Errorf("%s: a connection is not good for its own name any more: %s", protocol, resp.Status)
 		}
 	}
+}
+
+// A session with a client's certificate resumes in the next generation too, which asks for the same.
+func TestClientSessionsSurviveUpgrade(t *testing.T) {
+	p, ca, _ := policyEdge(t, "")
+	conf := p.showing(ca.client(t), "secret.localhost", "h2")
+	conf.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	p.visit(conf).wantStatus("secret.localhost", http.StatusOK)
 	p.upgrade()
-	kept := p.showing(other.client(t), "a.wild.localhost", "h2")
-	p.visit(kept).wantStatus("a.wild.localhost", http.StatusOK)
+	s := p.visit(conf)
+	s.wantStatus("secret.localhost", http.StatusOK)
+	s.wantStatus("same.localhost", http.StatusOK)
+	if !s.c.ConnectionState().DidResume {
+		t.Error("a full handshake after the upgrade")
+	}
 }
 
 // A missing authority is a mistake: edge check finds it, and a reload changes nothing.

@@ -141,12 +141,9 @@ func parseCAs(data []byte) (list []*x509.Certificate, err error) {
 	return list, nil
 }
 
-// verify looks at the client's certificate of every handshake, also of one that resumes a session: crypto/tls takes over the chains that were
+// verify looks, for a policy that asks for one, at the client's certificate of every handshake, also of one that resumes a session: crypto/tls takes over the chains that were
 // verified when the session began, whatever has become of the authorities and of the certificates since (GO-2026-4337).
 func (p *Policy) verify(state tls.ConnectionState, now time.Time) error {
-	if p.clientAuth == tls.NoClientCert {
-		return nil
-	}
 	if len(state.PeerCertificates) == 0 {
 		if p.clientAuth == tls.RequireAndVerifyClientCert {
 			return errors.New("tlsconf: the client showed no certificate")

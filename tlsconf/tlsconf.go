@@ -47,17 +47,20 @@ func (s *Settings) For(hello *tls.ClientHelloInfo) *tls.Config {
 // session has a key exchange of its own. They keep MaxVersion unset though they end up with 1.2: crypto/tls marks the ServerHello of a
 // server that could have done better (RFC 8446 4.1.3), which is how a client notices that someone took TLS 1.3 out of its ClientHello.
 func (p *Policy) settings(get GetCertificate) *tls.Config {
-	return &tls.Config{
-		GetCertificate:   get,
-		NextProtos:       p.alpn,
-		MinVersion:       p.minVersion,
-		CipherSuites:     tls12Suites,
-		ClientAuth:       p.clientAuth,
-		ClientCAs:        p.clientCAs,
-		VerifyConnection: func(state tls.ConnectionState) error { return p.verify(state, time.Now()) },
+	c := &tls.Config{
+		GetCertificate: get,
+		NextProtos:     p.alpn,
+		MinVersion:     p.minVersion,
+		CipherSuites:   tls12Suites,
+		ClientAuth:     p.clientAuth,
+		ClientCAs:      p.clientCAs,
 
 		DynamicRecordSizingDisabled: true, // an answer that fits into one record leaves in one, also a connection's first
 	}
+	if p.clientAuth != tls.NoClientCert {
+		c.VerifyConnection = func(state tls.ConnectionState) error { return p.verify(state, time.Now()) }
+	}
+	return c
 }
 
 // tls12Suites are the suites of TLS 1.2 with forward secrecy and authenticated encryption; the standard library's default still has
