@@ -330,8 +330,14 @@ func (a anyName) Put(_ string, s *tls.ClientSessionState)    { a.ClientSessionCa
 func TestClientCertificateIsPassedOn(t *testing.T) {
 	p, ca, _ := policyEdge(t, "")
 	below := authority(t, ca)
+	large := sign(t, ca, ecKey(t), func(c *x509.Certificate) {
+		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		for range 500 {
+			c.DNSNames = append(c.DNSNames, rand.Text()+".test")
+		}
+	})
 	for _, protocol := range []string{"h2", "http/1.1"} {
-		for name, client := range map[string]*signed{"secret.localhost": ca.client(t), "maybe.localhost": below.client(t), "public.localhost": nil, "slow.localhost": ca.client(t)} {
+		for name, client := range map[string]*signed{"secret.localhost": ca.client(t), "maybe.localhost": below.client(t), "public.localhost": nil, "slow.localhost": ca.client(t), "same.localhost": large} {
 			conf := p.showing(client, name, protocol, "http/1.1")
 			conf.ClientSessionCache = anyName{tls.NewLRUClientSessionCache(1)}
 			for i, resumed := range []bool{false, true} {
