@@ -282,3 +282,14 @@ func TestClientCAMistakes(t *testing.T) {
 		}
 	}
 }
+
+// A handshake makes no settings: it gets those that were made with the configuration.
+func TestForMakesNothing(t *testing.T) {
+	s := Server(newIdentity(t).get, load(t, t.TempDir(), time.Now()), asking(t, conf.RequiredClientAuth, authority(t, nil)))
+	for _, hello := range []*tls.ClientHelloInfo{{SupportedVersions: []uint16{tls.VersionTLS13, tls.VersionTLS12}}, {SupportedVersions: []uint16{tls.VersionTLS12}}} {
+		first := s.For(hello)
+		if n := testing.AllocsPerRun(100, func() { s.For(hello) }); n != 0 || s.For(hello) != first {
+			t.Errorf("%v: %v allocations, or other settings", hello.SupportedVersions, n)
+		}
+	}
+}
