@@ -17,6 +17,7 @@ import (
 	"encoding/pem"
 	"io"
 	"math/big"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -28,7 +29,6 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ocsp"
-	"golang.org/x/net/http2"
 )
 
 // signed is a certificate with its key and what leads from it to its authority.
@@ -121,7 +121,7 @@ type site struct {
 	t  *testing.T
 	c  *tls.Conn
 	in *bufio.Reader
-	h2 *http2.ClientConn
+	h2 *http.ClientConn // nil: HTTP/1.1
 }
 
 // tryVisit opens a connection. With TLS 1.3 a client whose certificate is refused hears of it with its first answer.
@@ -135,7 +135,8 @@ func (p *proc) tryVisit(conf *tls.Config) (*site, error) {
 	nc.SetDeadline(time.Now().Add(soon))
 	s := &site{t: p.t, c: nc.(*tls.Conn), in: bufio.NewReader(nc)}
 	if s.c.ConnectionState().NegotiatedProtocol == "h2" {
-		s.h2, err = new(http2.Transport).NewClientConn(nc)
+		dial := func(context.Context, string, string) (net.Conn, error) { return nc, nil }
+		s.h2, err = (&http.Transport{DialTLSContext: dial, ForceAttemptHTTP2: true}).NewClientConn(p.t.Context(), "https", p.addr("https"))
 	}
 	return s, err
 }
@@ -164,6 +165,9 @@ func (s *site) try(host string, header http.Header) (*http.Response, string, err
 	}
 	if err != nil {
 		return nil, "", err
+	}
+	if resp.ProtoMajor == 2 != (s.h2 != nil) {
+		s.t.Errorf("the answer came by %s", resp.Proto)
 	}
 	body, err := io.ReadAll(resp.Body)
 	return resp, string(body), err
@@ -409,7 +413,7 @@ func TestAuthorityIsRemoved(t *testing.T) {
 			t.Errorf("%s: after the reload: %s, close %v", protocol, resp.Status, resp.Close)
 		}
 		if i == 0 {
-			until(t, "GOAWAY", func() bool { return gone.h2.State().Closing || gone.h2.State().Closed })
+			until(t, "GOAWAY", func() bool { return gone.h2.Err() != nil || gone.h2.Available() == 0 })
 		} else if n, err := gone.in.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 			t.Errorf("the connection goes on: %v", err)
 		}
