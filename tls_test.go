@@ -132,7 +132,7 @@ func (p *proc) tryVisit(conf *tls.Config) (*site, error) {
 		return nil, err
 	}
 	p.t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(soon))
+	nc.SetDeadline(time.Now().Add(2 * soon)) // the test gives up first
 	s := &site{t: p.t, c: nc.(*tls.Conn), in: bufio.NewReader(nc)}
 	if s.c.ConnectionState().NegotiatedProtocol == "h2" {
 		dial := func(context.Context, string, string) (net.Conn, error) { return nc, nil }
