@@ -15,6 +15,12 @@ address = "127.0.0.1:2"
 protocol = "tcp"
 proxy = "tcp://127.0.0.1:3"
 tls = {}
+[[listener]]
+name = "c"
+address = "127.0.0.1:4"
+protocol = "tls"
+sni = { "a.test" = "tcp://127.0.0.1:3" }
+tls = { min_version = "1.3" }
 [[vhost]]
 hosts = "a"
 listeners = "a"
@@ -28,8 +34,9 @@ tls = { client_auth = "required", client_ca = "ca.pem" }
 ` + https, `
 f.toml:6:1: "tls" is for https and tls listeners, this one speaks http
 f.toml:12:1: "tls" is for https and tls listeners, this one speaks tcp
-f.toml:17:1: "tls" is for a [[vhost]] with an https listener
-f.toml:22:1: listener "a" is plain http, and client_auth = "required" needs https`},
+f.toml:18:1: "tls" needs "proxy": this listener relays by names only, and ends no TLS
+f.toml:23:1: "tls" is for a [[vhost]] with an https listener
+f.toml:28:1: listener "a" is plain http, and client_auth = "required" needs https`},
 	{"what tls holds", https + `
 tls = 1
 [[listener]]

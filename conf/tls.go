@@ -108,8 +108,11 @@ func protocolName(v value, any bool) string {
 
 // listenerTLS reads a listener's policy.
 func (l *loader) listenerTLS(ln *Listener, v value) {
-	if v.given() && ln.Protocol != "" && !ln.Protocol.TLS() {
+	switch {
+	case v.given() && ln.Protocol != "" && !ln.Protocol.TLS():
 		v.mistakeAtKey("%q is for https and tls listeners, this one speaks %s", v.key, ln.Protocol)
+	case v.given() && len(ln.SNI) > 0 && ln.Proxy == nil:
+		v.mistakeAtKey(`%q needs "proxy": this listener relays by names only, and ends no TLS`, v.key)
 	}
 	if ln.TLS = tlsPolicy(v, ln.Protocol == TLS); ln.TLS != nil {
 		l.clientCA(ln.TLS, ln.TLSPolicy(nil))
