@@ -2,8 +2,8 @@
 # make check  gofmt, vet, staticcheck, and every test with the race detector: floors and package comments are among them
 # make fuzz   looks for new input that breaks what reads requests, and the configuration, FUZZTIME for each target
 # make test   what check does, having installed what the tests need
-# make conformance   asks edge, nginx, haproxy and net/http about every request of the table, has slow clients besiege edge and other
-#                    people's programs ask it, and writes the figures of docs/CONFORMANCE.md
+# make conformance   asks edge, nginx, haproxy and net/http about every request of the table, has slow clients besiege edge, other
+#                    people's programs ask it and testssl look at its TLS, and writes the figures of docs/CONFORMANCE.md
 # make pgo    makes default.pgo anew, by which the compiler knows what runs most
 # make bench  measures edge beside nginx, HAProxy and Caddy, for 14 minutes; BENCH="-write" keeps the table. No part of CI
 
@@ -16,8 +16,8 @@ bench_packages = nginx haproxy wrk nghttp2-client openssl
 bench_programs = nginx haproxy wrk h2load openssl
 
 # And for conformance, beside both.
-conformance_packages = redis-server redis-tools hey
-conformance_programs = redis-server redis-cli hey
+conformance_packages = redis-server redis-tools hey testssl.sh
+conformance_programs = redis-server redis-cli hey testssl
 
 FUZZTIME = 30s
 BENCH =
@@ -66,8 +66,8 @@ fuzz:
 	$(call fuzz,FuzzParse,./conf)
 
 conformance: tools conformance-tools
-	CI=true PATH="$$PATH:$(CURDIR)/bin" CONFORMANCE=docs/CONFORMANCE.md go test -count=1 -timeout 12m \
-		-run '^(TestConformance|TestPeers|TestSlowClients|TestH2Spec|TestClients|TestRedisThroughTunnels)$$' .
+	CI=true PATH="$$PATH:$(CURDIR)/bin" CONFORMANCE=docs/CONFORMANCE.md go test -count=1 -timeout 15m \
+		-run '^(TestConformance|TestPeers|TestSlowClients|TestH2Spec|TestClients|TestRedisThroughTunnels|TestScan)$$' .
 
 # The profile leaves readRecordOrCCS out, so that its callees stand directly below crypto/tls's Read and are put into it: only then the
 # compiler sees that the reader which each of them makes stays on the stack. TestAllocRelay counts that.

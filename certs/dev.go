@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"crypto/tls"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,17 +16,36 @@ func (l *loader) addDev(spec *conf.Certificate, hosts []string) {
 	if !l.permitted(spec) {
 		return
 	}
-	files, done := l.dev[spec.Dir]
-	if !done {
-		var err error
-		if files, err = devcert.Ensure(spec.Dir, hosts, l.now); err != nil {
+	files := l.dev[spec.Dir]
+	if files == nil {
+		made, err := devcert.Ensure(spec.Dir, hosts, l.now)
+		if err != nil {
 			l.fail(spec.Pos, "%v", err)
 			return
 		}
+		files = &made
 		l.dev[spec.Dir] = files
-		l.store.trust = append(l.store.trust, trust(files)...)
-		l.store.renewAt = earlier(l.store.renewAt, files.RenewAt)
-		l.add(&files.Certificate, hosts)
+		l.store.trust = append(l.store.trust, trust(made)...)
+		l.store.renewAt = earlier(l.store.renewAt, made.RenewAt)
+		l.served = append(l.served, servedByDev{&files.Certificate, hosts})
+	}
+	l.add(spec, &files.Certificate, nil)
+}
+
+// servedByDev is a development leaf and all that it holds.
+type servedByDev struct {
+	cert  *tls.Certificate
+	hosts []string
+}
+
+// addServed makes the development leaves answer for the names that they hold and that nobody has named.
+func (l *loader) addServed() {
+	for _, s := range l.served {
+		for _, name := range s.hosts {
+			if l.store.byName[name] == nil {
+				l.store.byName[name] = []*tls.Certificate{s.cert}
+			}
+		}
 	}
 }
 

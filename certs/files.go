@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -20,7 +21,6 @@ func (l *loader) addFiles(spec *conf.Certificate) {
 	if cert == nil {
 		return
 	}
-	l.checkTime(spec.Cert, cert.Leaf)
 	names := hostNames(spec.Hosts)
 	if len(names) == 0 {
 		names = namesOf(cert.Leaf)
@@ -34,7 +34,9 @@ func (l *loader) addFiles(spec *conf.Certificate) {
 			l.fail(host.Pos, "the certificate in %s is not for %s: it holds %s", spec.Cert.Path, host.Name, list(namesOf(cert.Leaf)))
 		}
 	}
-	l.add(cert, names)
+	l.checkTime(spec.Cert, cert.Leaf, names)
+	l.staple(spec, cert)
+	l.add(spec, cert, names)
 }
 
 // readPair reads the chain and its key; it reports what is wrong and gives nil.
@@ -83,12 +85,38 @@ func checkChain(data []byte) error {
 	return nil
 }
 
-func (l *loader) checkTime(file conf.File, leaf *x509.Certificate) {
+// A certificate's end is told of from so long before it, and so often.
+const (
+	warnBefore = 14 * 24 * time.Hour
+	warnEvery  = 24 * time.Hour
+)
+
+// checkTime warns of a certificate that is out of its time, or soon will be, and sees to it that another Load comes to warn in time.
+func (l *loader) checkTime(file conf.File, leaf *x509.Certificate, names []string) {
+	begin := leaf.NotAfter.Add(-warnBefore)
 	switch {
 	case l.now.After(leaf.NotAfter):
-		l.warn(file.Pos, "certificate %s has expired on %s: clients refuse it", file.Path, leaf.NotAfter.Format(time.DateTime))
+		l.warn(file.Pos, "certificate %s for %s has expired on %s: clients refuse it", file.Path, list(names), leaf.NotAfter.Format(time.DateTime))
 	case l.now.Before(leaf.NotBefore):
-		l.warn(file.Pos, "certificate %s is not valid before %s: clients refuse it", file.Path, leaf.NotBefore.Format(time.DateTime))
+		l.warn(file.Pos, "certificate %s for %s is not valid before %s: clients refuse it", file.Path, list(names), leaf.NotBefore.Format(time.DateTime))
+	case !l.now.Before(begin):
+		l.warn(file.Pos, "certificate %s for %s expires on %s, %s from now", file.Path, list(names), leaf.NotAfter.Format(time.DateTime), days(leaf.NotAfter.Sub(l.now)))
+	}
+	if !l.now.Before(begin) {
+		begin = l.now.Add(warnEvery)
+	}
+	l.store.renewAt = earlier(l.store.renewAt, begin)
+}
+
+// days writes a time in whole days, or less than one.
+func days(d time.Duration) string {
+	switch n := int(d / (24 * time.Hour)); n {
+	case 0:
+		return "less than a day"
+	case 1:
+		return "1 day"
+	default:
+		return fmt.Sprintf("%d days", n)
 	}
 }
 

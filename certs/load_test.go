@@ -92,7 +92,9 @@ func TestAllMistakesAtOnce(t *testing.T) {
 // A certificate out of its time may be served: the clients decide, and the others of the configuration must not stop.
 func TestOutOfTimeIsAWarning(t *testing.T) {
 	spec := write(t, newECDSA(t), 30*day, "a.test")
-	for after, want := range map[time.Duration]string{0: "", 28 * day: "", 30 * day: "expired on 2026-03-30", -2 * day: "not valid before 2026-02-28"} {
+	for after, want := range map[time.Duration]string{0: "", 15*day - time.Second: "", 15 * day: "for a.test expires on 2026-03-30 12:00:00, 14 days from now",
+		27 * day: "2 days from now", 28 * day: "1 day from now", 29*day - time.Second: "less than a day from now",
+		30 * day: "for a.test has expired on 2026-03-30", -2 * day: "for a.test is not valid before 2026-02-28"} {
 		store, err := Load([]*conf.Certificate{spec}, nil, epoch.Add(after))
 		switch {
 		case err != nil:
@@ -139,12 +141,18 @@ func TestDevSpecsShareAFolder(t *testing.T) {
 
 func TestRenewAt(t *testing.T) {
 	files := write(t, newECDSA(t), 90*day, "a.test")
-	if at := load(t, nil, files).RenewAt(); !at.IsZero() {
-		t.Errorf("files only: %v, want never", at)
+	end := epoch.Add(89 * day)
+	if at := load(t, nil, files).RenewAt(); !at.Equal(end.Add(-14 * day)) {
+		t.Errorf("files only: %v, want two weeks before their end", at)
+	}
+	for _, late := range []time.Time{end.Add(-14 * day), end.Add(-day), end.Add(day)} {
+		if store, err := Load([]*conf.Certificate{files}, nil, late); err != nil || !store.RenewAt().Equal(late.Add(day)) {
+			t.Errorf("files that end at %v, at %v: %v, want to warn again in a day", end, late, store.RenewAt())
+		}
 	}
 	dir := t.TempDir()
 	old := load(t, nil, dev(dir, "localhost"))
-	later, err := Load([]*conf.Certificate{dev(t.TempDir(), "localhost"), dev(dir, "localhost")}, nil, epoch.Add(20*day))
+	later, err := Load([]*conf.Certificate{dev(t.TempDir(), "a.localhost"), dev(dir, "localhost")}, nil, epoch.Add(20*day))
 	if err != nil || !later.RenewAt().Equal(old.RenewAt()) {
 		t.Errorf("%v, %v; want the earlier, %v", later.RenewAt(), err, old.RenewAt())
 	}
@@ -164,5 +172,60 @@ func TestTrust(t *testing.T) {
 	}
 	if lines := load(t, nil, write(t, newECDSA(t), day, "a.test")).Trust(); len(lines) != 0 {
 		t.Errorf("files only: %q", lines)
+	}
+}
+
+// A host has one certificate for each kind of key.
+func TestSameHostAndKind(t *testing.T) {
+	ec := func(names ...string) *conf.Certificate { return write(t, newECDSA(t), 90*day, names...) }
+	rs := func(names ...string) *conf.Certificate { return write(t, newRSA(t), 90*day, names...) }
+	dir := t.TempDir()
+	for i, c := range []struct {
+		specs []*conf.Certificate
+		want  string // "": no mistake
+	}{
+		{[]*conf.Certificate{ec("a.test"), rs("a.test")}, ""},
+		{[]*conf.Certificate{ec("a.test"), ec("b.test", "a.test")}, ""},
+		{[]*conf.Certificate{with(ec("a.test"), "a.test"), with(ec("b.test", "a.test"), "b.test", "a.test")},
+			"edge.toml:11:1: a certificate with a key of the kind ECDSA is for a.test already, edge.toml:10:1"},
+		{[]*conf.Certificate{ec("a.test"), with(ec("b.test", "a.test"), "b.test")}, ""},
+		{[]*conf.Certificate{ec("a.test"), with(rs("a.test"), "a.test"), with(rs("a.test"), "a.test")}, "kind RSA is for a.test already"},
+		{[]*conf.Certificate{ec("*.a.test"), ec("x.a.test")}, ""},
+		{[]*conf.Certificate{dev(dir, "localhost", "a.localhost"), dev(dir, "localhost")}, ""},
+		{[]*conf.Certificate{dev(dir, "localhost"), dev(t.TempDir(), "localhost")}, "edge.toml:10:1: a certificate with a key of the kind ECDSA is for localhost already, edge.toml:10:1"},
+		{[]*conf.Certificate{dev(dir, "localhost", "*.localhost"), ec("wiki.localhost")}, ""},
+	} {
+		store, err := Load(c.specs, []string{"wiki.localhost"}, epoch)
+		switch {
+		case c.want == "" && err != nil:
+			t.Errorf("%d: %v", i, err)
+		case c.want != "" && (store != nil || err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n")):
+			t.Errorf("%d: %v, want %s", i, err, c.want)
+		}
+	}
+}
+
+// Of two certificates that hold a name the first is used, with a warning; one that the configuration says is for the name goes before both.
+func TestSaidBeforeHeld(t *testing.T) {
+	old, renewed := write(t, newECDSA(t), 90*day, "a.test", "b.test"), write(t, newECDSA(t), 90*day, "a.test", "b.test")
+	said := with(write(t, newECDSA(t), 90*day, "a.test"), "a.test")
+	for i, specs := range [][]*conf.Certificate{{old, renewed, said}, {said, old, renewed}, {old, said, renewed}} {
+		store := load(t, nil, specs...)
+		a, b := store.byName["a.test"], store.byName["b.test"]
+		if len(a) != 1 || !a[0].Leaf.Equal(parse(t, said)) || len(b) != 1 || !b[0].Leaf.Equal(parse(t, old)) {
+			t.Errorf("%d: %d certificates for a, %d for b, or the wrong ones", i, len(a), len(b))
+		}
+		if n := len(store.Warnings); n == 0 || !strings.Contains(store.Warnings[n-1].Msg, "this certificate is for b.test, too") {
+			t.Errorf("%d: %v", i, store.Warnings)
+		}
+	}
+}
+
+// A development leaf holds the names that it covers, but does not take them from a certificate that is for them.
+func TestDevYields(t *testing.T) {
+	files := write(t, newRSA(t), 90*day, "wiki.localhost")
+	store := load(t, []string{"wiki.localhost", "app.localhost"}, dev(t.TempDir(), "*.localhost"), files)
+	if got := store.byName["wiki.localhost"]; len(got) != 1 || !got[0].Leaf.Equal(parse(t, files)) {
+		t.Errorf("%d certificates, or the wrong one", len(got))
 	}
 }

@@ -12,17 +12,19 @@ import (
 
 // Store holds the certificates of one configuration. It does not change after Load and is safe for concurrent use.
 type Store struct {
-	Warnings []*conf.Error // what is allowed, but clients will not like: a certificate that has expired
+	// Warnings are what is allowed, but clients will not like: a certificate that has expired, or will soon; what OCSP says and cannot be shown.
+	Warnings []*conf.Error
 
-	byName  map[string][]*tls.Certificate // names as in conf.Host; those of a name in the order of the configuration
-	first   []*tls.Certificate            // for a client that names nothing; nil: there are no certificates
-	renewAt time.Time
-	trust   []string
+	byName   map[string][]*tls.Certificate // names as in conf.Host; those of a name differ in the kind of their key, the cheapest first
+	first    []*tls.Certificate            // for a client that names nothing; nil: there are no certificates
+	fallback []*tls.Certificate            // for a name that none is for; nil: it is refused
+	renewAt  time.Time
+	trust    []string
 }
 
 // Get chooses the certificate for a handshake: the one for exactly the name that the client asks for, else the one for "*." and what
-// follows the name's first label. A client that names nothing gets the certificate for the address that it connected to, else the
-// first. Where several certificates are for one name it is the first that the client can use.
+// follows the name's first label, else the default one. A client that names nothing gets the certificate for the address that it connected
+// to, else the first. Where several certificates are for one name it is the first that the client can use, in the order ECDSA, Ed25519, RSA.
 //
 // A name without a certificate gives nil and no error, which crypto/tls answers with the alert unrecognized_name; for an error of ours
 // it would send internal_error. (The configuration must have no Certificates of its own, or it falls back on those.)
@@ -30,7 +32,12 @@ func (s *Store) Get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if hello.ServerName == "" || net.ParseIP(hello.ServerName) != nil { // an address is no name there (RFC 6066 section 3), yet some send one
 		return choose(hello, s.forAddress(hello.Conn)), nil
 	}
-	return choose(hello, s.forName(strings.ToLower(strings.TrimSuffix(hello.ServerName, ".")))), nil
+	if certs := s.forName(strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))); certs != nil {
+		return choose(hello, certs), nil
+	}
+	nameless := *hello
+	nameless.ServerName = "" // else the client could use none of them
+	return choose(&nameless, s.fallback), nil
 }
 
 func (s *Store) forName(name string) []*tls.Certificate {
@@ -74,7 +81,11 @@ func choose(hello *tls.ClientHelloInfo, certs []*tls.Certificate) *tls.Certifica
 	return certs[0]
 }
 
-// RenewAt is when another Load would make a development certificate anew because its end is near; zero: never.
+// HasDefault says whether clients that ask for a name without a certificate are shown one.
+func (s *Store) HasDefault() bool { return s.fallback != nil }
+
+// RenewAt is when another Load has something to do: to make a development certificate anew because its end is near, to warn of the end of
+// another one, again if need be, or to drop an OCSP response that has expired. Zero: never.
 func (s *Store) RenewAt() time.Time { return s.renewAt }
 
 // Trust says, in lines for people, how to trust the development authorities in use. It is empty where there are none.

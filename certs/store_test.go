@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"edge/conf"
 )
 
 // present does a handshake over loopback, at the server's address ip, and gives the certificate that the client was shown.
@@ -117,24 +119,41 @@ func TestNoCertificates(t *testing.T) {
 	}
 }
 
-// A client that knows no ECDSA gets the RSA certificate of the name, whichever way it asks.
+// A client that knows no ECDSA gets the RSA certificate of the name, whichever way it asks and whichever stands first; all others get the ECDSA one.
 func TestKindOfKey(t *testing.T) {
 	ec, rs := write(t, newECDSA(t), 90*day, "a.test", "*.a.test", "127.0.0.1"), write(t, newRSA(t), 90*day, "a.test", "*.a.test", "127.0.0.1")
-	store := load(t, nil, ec, rs)
+	ec.Default = true
 	old := func(name string) *tls.Config {
 		c := asking(name)
 		c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}
 		return c
 	}
-	for _, ip := range []string{"127.0.0.1", "127.0.0.2"} {
-		for _, name := range []string{"a.test", "x.a.test", ""} {
-			if got, err := present(t, store, ip, asking(name)); err != nil || !got.Equal(parse(t, ec)) {
-				t.Errorf("%q at %s: not the first one; %v", name, ip, err)
-			}
-			if got, err := present(t, store, ip, old(name)); err != nil || !got.Equal(parse(t, rs)) {
-				t.Errorf("%q at %s, without ECDSA: not the RSA one; %v", name, ip, err)
+	for _, store := range []*Store{load(t, nil, ec, rs), load(t, nil, rs, ec)} {
+		for _, ip := range []string{"127.0.0.1", "127.0.0.2"} {
+			for _, name := range []string{"a.test", "x.a.test", "unknown.test", ""} {
+				if got, err := present(t, store, ip, asking(name)); err != nil || !got.Equal(parse(t, ec)) {
+					t.Errorf("%q at %s: not the ECDSA one; %v", name, ip, err)
+				}
+				if got, err := present(t, store, ip, old(name)); err != nil || !got.Equal(parse(t, rs)) {
+					t.Errorf("%q at %s, without ECDSA: not the RSA one; %v", name, ip, err)
+				}
 			}
 		}
+	}
+}
+
+// The default certificate is for names that none is for, and only for those.
+func TestDefault(t *testing.T) {
+	first, byDefault := write(t, newECDSA(t), 90*day, "a.test"), with(write(t, newECDSA(t), 90*day, "b.test", "*.b.test"), "b.test")
+	byDefault.Default = true
+	store := load(t, nil, first, byDefault)
+	for name, want := range map[string]*conf.Certificate{"a.test": first, "b.test": byDefault, "x.b.test": byDefault, "c.test": byDefault, "": first} {
+		if got, err := present(t, store, "127.0.0.1", asking(name)); err != nil || !got.Equal(parse(t, want)) {
+			t.Errorf("%q: not the right one; %v", name, err)
+		}
+	}
+	if !store.HasDefault() || store.Covers("c.test") || load(t, nil, first).HasDefault() {
+		t.Error("the store does not know whether it has a default, or takes it for a name's own")
 	}
 }
 

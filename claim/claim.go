@@ -1,5 +1,5 @@
-// Package claim knows the header fields by which a server is told who asks, from where, and where a body ends, and those that it may take for
-// one of them.
+// Package claim knows the header fields by which a server is told who asks, from where, with which certificate, and where a body ends, and
+// those that it may take for one of them.
 package claim
 
 import "bytes"
@@ -32,7 +32,7 @@ func Is(name []byte) bool {
 			return true
 		}
 	}
-	return false
+	return ofCert(folded)
 }
 
 // Fold appends to room the form that all names have in common that an upstream may take for one another: CGI reads all that is no letter or

@@ -8,14 +8,15 @@ import (
 func (l *loader) certificate(t *table) *Certificate {
 	defer t.done()
 	c := &Certificate{Pos: t.pos(), Hosts: hosts(t.get("hosts"))}
-	cert, key, dir := t.get("cert"), t.get("key"), t.get("dir")
+	l.defaultCertificate(c, t.get("default"))
+	cert, key, dir, ocsp := t.get("cert"), t.get("key"), t.get("dir"), t.get("ocsp")
 	c.Issuer = l.issuer(t, cert.given() || key.given())
 	switch c.Issuer {
 	case "files":
-		c.Cert, c.Key = t.need("cert").path(), t.need("key").path()
+		c.Cert, c.Key, c.OCSP = t.need("cert").path(), t.need("key").path(), ocsp.path()
 		t.refuse(`is for issuer = "dev"`, "dir")
 	case "dev":
-		t.refuse(`is for issuer = "files"`, "cert", "key")
+		t.refuse(`is for issuer = "files"`, "cert", "key", "ocsp")
 		t.need("hosts")
 		l.developmentHosts(c.Hosts)
 		c.Dir = filepath.Join(l.config.StateDir, "certs")
@@ -24,6 +25,17 @@ func (l *loader) certificate(t *table) *Certificate {
 		}
 	}
 	return c
+}
+
+// defaultCertificate reads whether c is the one for names that none is for.
+func (l *loader) defaultCertificate(c *Certificate, v value) {
+	c.Default = v.yesNo(false)
+	for _, other := range l.config.Certificates {
+		if c.Default && other.Default {
+			v.mistakeAtKey("the default certificate is already at %v", other.Pos)
+			return
+		}
+	}
 }
 
 // issuer returns "files", "dev", or "" after a mistake. Without a word, files mean "files".

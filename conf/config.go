@@ -61,6 +61,7 @@ type Listener struct {
 	Proxy          *Upstream     // tcp and tls: where the bytes go; else nil, as it may be where there is SNI
 	SNI            []SNI         // tls: names that are relayed without a look into their TLS
 	KeepAlive      time.Duration // without a word, until the kernel asks whether the client is still there, and between two such questions; 0: it does not
+	TLS            *TLSPolicy    // https and tls: what it asks of handshakes; nil: nothing is said. See Listener.TLSPolicy
 	SocketMode     fs.FileMode   // of the files of its unix sockets
 	ProxyProtocol  bool          // every client must send a PROXY header, and be one of these:
 	ProxyFrom      Prefixes      // of these addresses
@@ -99,7 +100,10 @@ type Certificate struct {
 	Issuer string // "files" or "dev"
 	Cert   File   // files: the chain, PEM
 	Key    File   // files: its key, PEM
+	OCSP   File   // files: what its authority says of it, DER; empty Path: nothing
 	Dir    string // dev: absolute folder of the authority and its leaf
+	// Default: it is shown to clients that ask for a name that no certificate is for. No more than one has it.
+	Default bool
 }
 
 // File is a path from the configuration, made absolute.
@@ -121,6 +125,7 @@ type Vhost struct {
 	ID        string // its first host: what sessions and hand-over codes are bound to
 	Hosts     []Host
 	Listeners []*Listener // http and https only; at least one
+	TLS       *TLSPolicy  // in place of its listeners'; nil: nothing is said
 	Routes    []*Route    // at least one: the vhost's own action is the route "/"
 	Rules                 // for what no route answers: nothing there, the login's pages
 

@@ -51,6 +51,7 @@ func (l *loader) listener(t *table) *Listener {
 	l.sni(ln, t.get("sni"))
 	l.listenerProxy(ln, t.get("proxy"))
 	trustedProxies(ln, t.get("trusted_proxies"))
+	l.listenerTLS(ln, t.get("tls"))
 	l.metricsListener(ln, t.get("pprof"))
 	return ln
 }

@@ -30,6 +30,7 @@ func (l *loader) vhost(t *table) *Vhost {
 	l.accessGiven(v)
 	l.basicAuths(v)
 	l.vhostListeners(v, t.get("listeners"))
+	l.vhostTLS(v, t.get("tls"))
 	return v
 }
 

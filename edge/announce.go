@@ -33,12 +33,15 @@ func (s *Server) announce() {
 // warn says what the operator should know about a configuration that works.
 func (s *Server) warn() {
 	snap := s.live.Load()
-	list := slices.Concat(snap.conf.Warnings, snap.certs.Warnings, uncovered(snap.conf, snap.certs))
-	for _, w := range list {
-		s.log.Warn(w.Msg, "at", w.Pos)
-	}
+	s.warnOf(slices.Concat(snap.conf.Warnings, snap.certs.Warnings, uncovered(snap.conf, snap.certs)))
 	if snap.tickets.Warning != "" {
 		s.log.Warn(snap.tickets.Warning)
+	}
+}
+
+func (s *Server) warnOf(list []*conf.Error) {
+	for _, w := range list {
+		s.log.Warn(w.Msg, "at", w.Pos)
 	}
 }
 

@@ -25,7 +25,7 @@ func writePair(t *testing.T, dir, name string, from time.Time, life time.Duratio
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"a.test"}, NotBefore: from, NotAfter: from.Add(life)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name + ".test"}, NotBefore: from, NotAfter: from.Add(life)}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)

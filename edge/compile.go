@@ -18,7 +18,6 @@ import (
 	"edge/edge/wire"
 	"edge/listeners"
 	"edge/sessions"
-	"edge/tlsconf"
 )
 
 // compile makes the tables that requests are matched by.
@@ -30,21 +29,16 @@ func (snap *Snapshot) compile(s *Server, sockets *listeners.Draft) {
 	}
 	for _, l := range cfg.Listeners {
 		c := &listener{conf: l, port: ports[l.Name], trust: trust(l)}
-		if l.Protocol != conf.Metrics {
+		if l.Protocol == conf.Metrics {
+			c.own = s.ownSite(l.Pprof)
+		} else {
 			c.strays = snap.counter(s, noSite)
 		}
-		switch l.Protocol {
-		case conf.Metrics:
-			c.own = s.ownSite(l.Pprof)
-		case conf.HTTPS:
-			c.tls = tlsconf.Server(snap.certs.Get, snap.tickets, "h2", "http/1.1")
-			if cfg.Login != nil {
-				c.sites.Add(cfg.Login.Host, loginSite(cfg.Login.Host, snap.login, snap.counter(s, cfg.Login.Host)))
-			}
-		case conf.TLS:
-			if l.Proxy != nil { // else no TLS is ended here
-				c.tls = tlsconf.Server(snap.certs.Get, snap.tickets)
-			}
+		if l.Protocol != conf.TLS || l.Proxy != nil { // else no TLS is ended here
+			c.tls = snap.settings(l, nil)
+		}
+		if l.Protocol == conf.HTTPS && cfg.Login != nil {
+			c.sites.Add(cfg.Login.Host, loginSite(cfg.Login.Host, snap.login, snap.counter(s, cfg.Login.Host)).on(snap, l, nil))
 		}
 		if l.RedirectTo != nil {
 			c.redirect = suffix(l.RedirectTo, ports[l.RedirectTo.Name])
@@ -55,8 +49,9 @@ func (snap *Snapshot) compile(s *Server, sockets *listeners.Draft) {
 		site := snap.site(v, &s.tunnels)
 		site.counter = snap.counter(s, v.ID)
 		for _, l := range v.Listeners {
+			here := site.on(snap, l, v)
 			for _, h := range v.Hosts {
-				snap.listeners[l.Name].sites.Add(h.Name, site)
+				snap.listeners[l.Name].sites.Add(h.Name, here)
 			}
 		}
 	}
@@ -149,13 +144,19 @@ func (snap *Snapshot) settle(s *Server, d *listeners.Draft) {
 		if _, ok := snap.limits[name]; !ok {
 			snap.limits[name] = s.limit(l.conf)
 		}
-		st := &serve.Settings{Listener: name, TLS: l.tls, Timeouts: l.conf.Timeouts, MaxHeader: int(l.conf.MaxHeader),
+		st := &serve.Settings{Listener: name, Timeouts: l.conf.Timeouts, MaxHeader: int(l.conf.MaxHeader),
 			KeepAlive: l.conf.KeepAlive, Announcers: announcers(l.conf), Passthrough: snap.passthrough(l.conf, &s.tunnels)}
 		if l.conf.Protocol.HTTP() {
 			snap.entries[socket] = snap.entry(s, socket, l.conf.Protocol)
 			st.Handler = snap.entries[socket]
 		} else {
 			st.Tunnel = snap.tunnel(l.conf, &s.tunnels)
+		}
+		switch {
+		case l.conf.Protocol == conf.HTTPS:
+			st.TLS = snap.entries[socket].handshake
+		case l.tls != nil:
+			st.TLS = wholeListener(l.tls)
 		}
 		snap.sockets[socket] = st
 	}

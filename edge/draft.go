@@ -61,7 +61,7 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 		return nil, cfg.StateDirPos.Errorf("state_dir cannot change while edge runs: stop it and start it anew")
 	}
 	snap := &Snapshot{conf: cfg, listeners: map[string]*listener{}, sockets: map[*listeners.Socket]*serve.Settings{}, limits: map[string]*listeners.Limit{},
-		entries: map[*listeners.Socket]*entry{}, counters: map[string]*metrics.Site{}}
+		entries: map[*listeners.Socket]*entry{}, counters: map[string]*metrics.Site{}, tls: map[*tlsconf.Policy]*tlsconf.Settings{}}
 	var wrong mistakes
 	now := s.now()
 	var err error
@@ -69,6 +69,8 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 	wrong.take(conf.Pos{File: cfg.File}, err)
 	snap.tickets, err = tlsconf.LoadTickets(cfg.StateDir, now)
 	wrong.take(cfg.StateDirPos, err)
+	snap.policies, err = policies(cfg)
+	wrong.take(conf.Pos{File: cfg.File}, err)
 	var oldSet upstream.Set
 	if old != nil {
 		oldSet = old.upstreams
@@ -122,6 +124,8 @@ func Check(cfg *conf.Config) error {
 			cfg.Warnings = append(cfg.Warnings, uncovered(cfg, store)...)
 		}
 	}
+	_, err = policies(cfg)
+	wrong.take(conf.Pos{File: cfg.File}, err)
 	_, list := upstream.Draft(cfg.Upstreams, nil, slog.New(slog.DiscardHandler))
 	wrong.add(list...)
 	wrong.add(checkFolders(cfg)...)
@@ -144,11 +148,15 @@ func servedHosts(cfg *conf.Config) (hosts []string) {
 
 // uncovered warns of names that are served and that no certificate is for.
 func uncovered(cfg *conf.Config, store *certs.Store) (list []*conf.Error) {
+	then := "clients are refused in the handshake"
+	if store.HasDefault() {
+		then = "clients are shown the default one, which they refuse"
+	}
 	for _, v := range cfg.Vhosts {
 		secure := slices.ContainsFunc(v.Listeners, func(l *conf.Listener) bool { return l.Protocol == conf.HTTPS })
 		for _, h := range v.Hosts {
 			if ip := net.ParseIP(h.Name); secure && ip == nil && !store.Covers(h.Name) {
-				list = append(list, h.Pos.Errorf("no [[certificate]] is for %s: clients are refused in the handshake", h.Name))
+				list = append(list, h.Pos.Errorf("no [[certificate]] is for %s: %s", h.Name, then))
 			}
 		}
 	}

@@ -210,12 +210,13 @@ func (s *Server) lookUp() {
 	})
 }
 
-// renew makes certificates and ticket keys anew that are near their end. An edit of the file that nobody has released stays out.
+// renew makes certificates and ticket keys anew that are near their end, and warns of the certificates that others must renew. An edit of the file that nobody has released stays out.
 func (s *Server) renew(context.Context) error {
 	if err := s.apply(s.live.Load().conf); err != nil {
 		return err
 	}
 	s.log.Info("renewed")
+	s.warnOf(s.live.Load().certs.Warnings)
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"crypto/tls"
 	"errors"
 	"net/http"
 	"runtime/debug"
@@ -31,6 +30,8 @@ type Snapshot struct {
 	conf      *conf.Config
 	certs     *certs.Store
 	tickets   *tlsconf.Tickets
+	policies  map[place]*tlsconf.Policy
+	tls       map[*tlsconf.Policy]*tlsconf.Settings // made from them
 	upstreams upstream.Set
 	log       *accesslog.Log
 	login     *sessions.Service // nil: none
@@ -49,20 +50,22 @@ type listener struct {
 	conf     *conf.Listener
 	port     int // of its first TCP socket; 0: it has none
 	sites    vhost.Hosts[*site]
-	trust    *forwarded.Trust                                // nil: no proxy is trusted
-	tls      func(*tls.ClientHelloInfo) (*tls.Config, error) // nil: no TLS
-	redirect string                                          // ":port" of the listener to redirect to, "" for 443
-	own      wire.Handler                                    // of a metrics listener, which answers for edge itself; else nil
-	strays   *metrics.Site                                   // counts what no site is found for; nil: is not counted
+	trust    *forwarded.Trust  // nil: no proxy is trusted
+	tls      *tlsconf.Settings // for names without a site; nil: no TLS
+	redirect string            // ":port" of the listener to redirect to, "" for 443
+	own      wire.Handler      // of a metrics listener, which answers for edge itself; else nil
+	strays   *metrics.Site     // counts what no site is found for; nil: is not counted
 }
 
-// site is a virtual host.
+// site is a virtual host, on one listener.
 type site struct {
 	id      string
 	counter *metrics.Site
-	access  []conf.Access // of its routes
-	rules   rules         // for what no route answers
-	closed  *closed       // nil: it is open
+	tls     *tlsconf.Settings // nil: no TLS
+	policy  tlsconf.ID        // that connections must have been made under
+	access  []conf.Access     // of its routes
+	rules   rules             // for what no route answers
+	closed  *closed           // nil: it is open
 	errors  wire.Pages
 	paths   vhost.Paths[*route]
 	pages   wire.Handler // what login keeps under /.edge/; nil: nothing
@@ -90,8 +93,8 @@ type route struct {
 // reserved is the path that login has on every site.
 const reserved = "/.edge"
 
-// serve answers one request that came by a listener. What is decided about it stands here, in its order: who the client is, the vhost, its
-// response fields and error pages, maintenance, the client's address, its rate, the route, login or password, and in route.serve the body's
+// serve answers one request that came by a listener. What is decided about it stands here, in its order: who the client is, the vhost, whether
+// the connection is good for it, its response fields and error pages, maintenance, the client's address, its rate, the route, login or password, and in route.serve the body's
 // size and the handler, of which a proxy has the rules for request fields.
 //
 // The route is looked up before the first rule, because a route's rules stand in place of its vhost's; what its path leads to, or that it
@@ -115,7 +118,12 @@ func (s *Snapshot) serve(l *listener, x *wire.Exchange) {
 		wire.ReplyText(x, http.StatusMisdirectedRequest, "There is no site of this name here.")
 		return
 	}
-	x.Record.Vhost, x.Record.Counter, x.Pages = site.id, site.counter, site.errors
+	x.Record.Vhost, x.Record.Counter = site.id, site.counter
+	if x.Conn.Policy != site.policy {
+		l.misdirected(x)
+		return
+	}
+	x.Pages = site.errors
 	reserved := isReserved(x.Path)
 	r, err := site.paths.Match(x.Path)
 	rules := &site.rules
@@ -222,11 +230,16 @@ func (e *entry) snapshot() *Snapshot {
 // Serve sees to it that every request is answered and logged.
 func (e *entry) Serve(x *wire.Exchange) {
 	snap := e.snapshot()
-	l := snap.listeners[snap.sockets[e.socket].Listener]
+	l := e.listener(snap)
 	begin(snap.log, l, x)
 	defer account(snap.log, x.Record)
 	defer e.survive(x)
 	snap.serve(l, x)
+}
+
+// listener gives what a configuration says of the socket.
+func (e *entry) listener(snap *Snapshot) *listener {
+	return snap.listeners[snap.sockets[e.socket].Listener]
 }
 
 // survive answers for a handler that panicked, or that answered nothing.

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"edge/certs/devcert"
+	"edge/conf"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,6 +40,19 @@ func newIdentity(t *testing.T) identity {
 }
 
 func (id identity) get(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &id.cert, nil }
+
+// plain serves by a policy that asks nothing of its clients but one of these protocols.
+func plain(get GetCertificate, tickets *Tickets, alpn ...string) func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	p, err := new(Policies).Load(conf.TLSPolicy{MinVersion: "1.2", ClientAuth: conf.NoClientAuth, ALPN: alpn})
+	if err != nil {
+		panic(err)
+	}
+	return serving(Server(get, tickets, p))
+}
+
+func serving(s *Settings) func(*tls.ClientHelloInfo) (*tls.Config, error) {
+	return func(hello *tls.ClientHelloInfo) (*tls.Config, error) { return s.For(hello), nil }
+}
 
 // client gives the settings of a client; change may be nil.
 func (id identity) client(change func(*tls.Config)) *tls.Config {
@@ -131,7 +145,7 @@ func isAlert(err error, a tls.AlertError) bool {
 
 func TestVersions(t *testing.T) {
 	id := newIdentity(t)
-	server := Server(id.get, load(t, t.TempDir(), time.Now()), "h2")
+	server := plain(id.get, load(t, t.TempDir(), time.Now()), "h2")
 	for version, taken := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
 		r := shake(t, server, id.client(only(version)))
 		switch {
@@ -146,7 +160,7 @@ func TestVersions(t *testing.T) {
 // A TLS 1.2 client is told that the server could have done better: it would end the handshake if it had asked for that.
 func TestDowngradeIsMarked(t *testing.T) {
 	id := newIdentity(t)
-	r := shake(t, Server(id.get, load(t, t.TempDir(), time.Now())), id.client(only(tls.VersionTLS12)))
+	r := shake(t, plain(id.get, load(t, t.TempDir(), time.Now())), id.client(only(tls.VersionTLS12)))
 	if r.clientErr != nil || !bytes.Contains(r.fromServer, []byte("DOWNGRD\x01")) {
 		t.Errorf("the ServerHello has no mark; %v", r.clientErr)
 	}
@@ -154,7 +168,7 @@ func TestDowngradeIsMarked(t *testing.T) {
 
 func TestSuites(t *testing.T) {
 	id := newIdentity(t)
-	server := Server(id.get, load(t, t.TempDir(), time.Now()))
+	server := plain(id.get, load(t, t.TempDir(), time.Now()))
 	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
 		if suite.SupportedVersions[0] == tls.VersionTLS13 || !bytes.Contains([]byte(suite.Name), []byte("ECDSA")) {
 			continue
@@ -187,7 +201,7 @@ func TestProtocols(t *testing.T) {
 		{server: nil, client: nil, want: ""},
 	} {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-			r := shake(t, Server(id.get, tickets, c.server...), id.client(func(cfg *tls.Config) {
+			r := shake(t, plain(id.get, tickets, c.server...), id.client(func(cfg *tls.Config) {
 				cfg.NextProtos = c.client
 				only(version)(cfg)
 			}))
@@ -204,7 +218,7 @@ func TestProtocols(t *testing.T) {
 func TestNoCertificateIsUnrecognizedName(t *testing.T) {
 	id := newIdentity(t)
 	none := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }
-	server := Server(none, load(t, t.TempDir(), time.Now()))
+	server := plain(none, load(t, t.TempDir(), time.Now()))
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		if r := shake(t, server, id.client(only(version))); !isAlert(r.clientErr, alertUnrecognizedName) {
 			t.Errorf("%s: %v", tls.VersionName(version), r.clientErr)

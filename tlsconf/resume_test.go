@@ -14,7 +14,7 @@ func resumes(t *testing.T, id identity, version uint16, first, second *Tickets) 
 		only(version)(c)
 	})
 	for i, tickets := range []*Tickets{first, second} {
-		r := shake(t, Server(id.get, tickets, "h2"), client)
+		r := shake(t, plain(id.get, tickets, "h2"), client)
 		if r.clientErr != nil || r.serverErr != nil {
 			t.Fatalf("connection %d: client %v, server %v", i+1, r.clientErr, r.serverErr)
 		}
@@ -68,7 +68,7 @@ func (n noTickets) Put(_ string, state *tls.ClientSessionState) {
 
 func TestNoTicketForTLS12(t *testing.T) {
 	id := newIdentity(t)
-	r := shake(t, Server(id.get, load(t, t.TempDir(), time.Now())), id.client(func(c *tls.Config) {
+	r := shake(t, plain(id.get, load(t, t.TempDir(), time.Now())), id.client(func(c *tls.Config) {
 		c.ClientSessionCache = noTickets{t}
 		only(tls.VersionTLS12)(c)
 	}))

@@ -82,6 +82,7 @@ func (p *Proxy) fields(x *wire.Exchange, s *fieldScratch) wire.Fields {
 	if p.Strip > 0 {
 		f = append(f, wire.Field{Name: namePrefix, Value: x.Path[:p.Strip]})
 	}
+	f = append(f, x.Conn.ClientCert...)
 	if x.User != "" {
 		f = append(f, wire.Field{Name: nameUser, Value: s.add(x.User)})
 		if len(x.Groups) > 0 {

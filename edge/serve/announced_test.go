@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unique"
 
 	"golang.org/x/sys/unix"
 
@@ -90,7 +91,9 @@ func who(c net.Conn) (string, error) {
 func TestAnnounced(t *testing.T) {
 	conf := selfSigned(t)
 	conf.NextProtos = nil
-	over := func(s *Settings) { s.TLS = func(*tls.ClientHelloInfo) (*tls.Config, error) { return conf, nil } }
+	over := func(s *Settings) {
+		s.TLS = func(*tls.ClientHelloInfo) (*tls.Config, unique.Handle[string]) { return conf, unique.Handle[string]{} }
+	}
 	bytesOnly := func(s *Settings) { s.Handler = nil }
 	ip := netip.MustParseAddrPort
 	for name, change := range map[string]func(*Settings){

@@ -52,6 +52,7 @@ func newConn(nc net.Conn, settings *Settings, server *Server) *Conn {
 	c.info = &wire.Conn{
 		Listener: settings.Listener, Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()),
 		Body: settings.Timeouts.Body, Write: settings.Timeouts.Write, Tunnel: settings.Timeouts.Tunnel, Context: c.ctx,
+		Retire: func() { c.tell(0) },
 	}
 	return c
 }
@@ -95,7 +96,10 @@ func (c *Conn) serve() {
 // handshake puts TLS between the socket and all that follows.
 func (c *Conn) handshake() bool {
 	c.SetDeadline(time.Now().Add(c.settings.Timeouts.Header))
-	t := tls.Server(c.Conn, &tls.Config{GetConfigForClient: c.settings.TLS})
+	t := tls.Server(c.Conn, &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (conf *tls.Config, _ error) {
+		conf, c.info.Policy = c.settings.TLS(hello)
+		return conf, nil
+	}})
 	if err := t.HandshakeContext(c.ctx); err != nil {
 		c.server.handshakes.failed.Add(1)
 		c.server.Log.Debug("tls handshake", "listener", c.settings.Listener, "client", c.client(), "error", err)
@@ -103,7 +107,7 @@ func (c *Conn) handshake() bool {
 	}
 	c.SetDeadline(time.Time{})
 	state := t.ConnectionState()
-	c.Conn, c.info.TLS = t, &state
+	c.Conn, c.info.TLS, c.info.ClientCert = t, &state, clientCert(&state)
 	c.server.handshakes.count(&state)
 	return true
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unique"
 )
 
 // byNameWorld relays connections for a.test, with their TLS unopened, to a TLS server that says "passed on"; others get TLS here, and "ended here", if
@@ -23,7 +24,7 @@ func byNameWorld(t *testing.T, ends bool) *world {
 	return newWorld(t, func(s *Settings) {
 		s.Handler = nil
 		if ends {
-			s.TLS = func(*tls.ClientHelloInfo) (*tls.Config, error) { return here, nil }
+			s.TLS = func(*tls.ClientHelloInfo) (*tls.Config, unique.Handle[string]) { return here, unique.Handle[string]{} }
 		}
 		s.Tunnel = func(_ context.Context, c *Conn) { greet(c, "ended here "+c.Info().TLS.ServerName) }
 		s.Passthrough = func(name string) Relay {

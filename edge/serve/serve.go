@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+	"unique"
 
 	"edge/conf"
 	"edge/edge/wire"
@@ -21,7 +22,8 @@ import (
 // Settings are what a connection is served by. They do not change while it lives.
 type Settings struct {
 	Listener string
-	TLS      func(*tls.ClientHelloInfo) (*tls.Config, error) // nil: no TLS
+	// TLS gives the settings of a handshake and the policy, a tlsconf.ID, that they stand for; nil: no TLS.
+	TLS      func(*tls.ClientHelloInfo) (*tls.Config, unique.Handle[string])
 	Timeouts conf.ListenerTimeouts
 	// MaxHeader bounds a request's head, in bytes.
 	MaxHeader int

@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unique"
 
 	"go.uber.org/goleak"
 	"golang.org/x/net/http2"
@@ -272,7 +273,7 @@ func TestHeaderTimeout(t *testing.T) {
 	conf := selfSigned(t)
 	for what, w := range map[string]*world{"plain": newWorld(t, short), "TLS": newWorld(t, func(s *Settings) {
 		short(s)
-		s.TLS = func(*tls.ClientHelloInfo) (*tls.Config, error) { return conf, nil }
+		s.TLS = func(*tls.ClientHelloInfo) (*tls.Config, unique.Handle[string]) { return conf, unique.Handle[string]{} }
 	})} {
 		for _, begin := range []string{"", "GET / HT", "\x16\x03\x01"} {
 			c := w.dial()
@@ -328,7 +329,9 @@ func selfSigned(t *testing.T) *tls.Config {
 // connection that comes in the drain gets both as well (R49).
 func TestTwoGoaways(t *testing.T) {
 	conf := selfSigned(t)
-	w := newWorld(t, func(s *Settings) { s.TLS = func(*tls.ClientHelloInfo) (*tls.Config, error) { return conf, nil } })
+	w := newWorld(t, func(s *Settings) {
+		s.TLS = func(*tls.ClientHelloInfo) (*tls.Config, unique.Handle[string]) { return conf, unique.Handle[string]{} }
+	})
 	for _, late := range []bool{false, true} {
 		c := tls.Client(w.dial(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 		io.WriteString(c, http2.ClientPreface)

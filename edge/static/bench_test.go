@@ -17,6 +17,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unique"
 
 	"edge/conf"
 	"edge/edge/serve"
@@ -37,7 +38,9 @@ func engine(t testing.TB, h wire.Handler, secure bool) (dial func() net.Conn) {
 	}
 	if secure {
 		config := &tls.Config{Certificates: []tls.Certificate{certificate(t)}, NextProtos: []string{"h2", "http/1.1"}}
-		settings.TLS = func(*tls.ClientHelloInfo) (*tls.Config, error) { return config, nil }
+		settings.TLS = func(*tls.ClientHelloInfo) (*tls.Config, unique.Handle[string]) {
+			return config, unique.Handle[string]{}
+		}
 	}
 	var accepts sync.WaitGroup
 	accepts.Go(func() {

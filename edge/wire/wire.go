@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"time"
+	"unique"
 
 	"edge/edge/record"
 )
@@ -55,6 +56,12 @@ type Conn struct {
 	Body, Write   time.Duration   // how long a body's read, a response's write may go without progress; never zero
 	Tunnel        time.Duration   // how long a tunnel may be without a byte either way; never zero
 	Context       context.Context // ends when the connection is cut, or has ended; nil: nobody tells
+	// Policy is what the handshake was made under, a tlsconf.ID; zero without TLS.
+	Policy unique.Handle[string]
+	// ClientCert is what upstreams are told of the client's certificate; empty: it showed none that counts.
+	ClientCert Fields
+	// Retire makes the connection end as soon as it can without loss: the next answer says so. Safe concurrently; nil: it cannot be told.
+	Retire func()
 }
 
 // Scheme is "https" where the client's bytes came through TLS, else "http".
