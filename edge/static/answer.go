@@ -334,7 +334,7 @@ func (f *file) readAt(b []byte, offset int64) error {
 		case err == unix.EINTR:
 			continue
 		case err != nil:
-			return &os.PathError{Op: "read", Path: "a file", Err: err}
+			return os.NewSyscallError("pread64", err)
 		case n == 0:
 			return errCut
 		}

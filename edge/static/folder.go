@@ -27,10 +27,10 @@ type folder struct {
 // and then purges a cache, or reloads a page, is as quick.
 const fresh = 10 * time.Millisecond
 
-// isFresh says whether Root named d a moment before now.
+// isFresh says whether Root named d about now. Requests do not come here in the order in which they began.
 func (d *folder) isFresh(now time.Time) bool {
-	age := now.UnixNano() - d.seen.Load()
-	return 0 <= age && age < int64(fresh)
+	age := time.Duration(now.UnixNano() - d.seen.Load())
+	return -fresh < age && age < fresh
 }
 
 // folder gives the folder that Root names now. It is opened only if it is another one than before. stat is scratch space.
