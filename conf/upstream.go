@@ -23,6 +23,7 @@ func (l *loader) upstream(t *table) {
 	l.upstreamTLS(u, t.get("tls"))
 	forwarded(u, t.get("forwarded"))
 	u.ProxyProtocol = l.announces(u, t.get("proxy_protocol"))
+	u.policy(t)
 	l.config.Upstreams = append(l.config.Upstreams, u)
 }
 
