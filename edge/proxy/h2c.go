@@ -74,6 +74,9 @@ func (p *Proxy) roundTrip(x *wire.Exchange, t *upstream.Target, in *informer, c 
 	r, inTime := c.within(r)
 	defer inTime()
 	resp, err = t.RoundTrip(r)
+	if err != nil && c.late() {
+		err = errLate
+	}
 	if body.late() {
 		if err == nil {
 			resp.Body.Close()

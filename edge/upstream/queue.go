@@ -98,3 +98,10 @@ func (u *Upstream) admit() {
 		}
 	}
 }
+
+// Waiting is how many exchanges wait for a target that has room.
+func (u *Upstream) Waiting() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.queue.waiting)
+}
