@@ -84,11 +84,13 @@ func (b *bad) target(t *testing.T, scheme string) string {
 	return "http://" + listen(t, b.serve).Addr().String()
 }
 
+// h2cServer serves HTTP/2 without TLS, and HTTP/1.1.
 func h2cServer(t *testing.T, h http.Handler) *httptest.Server {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
 	s.Config.Protocols = new(http.Protocols)
 	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Config.Protocols.SetHTTP1(true)
 	s.Start()
 	t.Cleanup(s.Close)
 	return s

@@ -35,7 +35,6 @@ func led(t *testing.T, scheme string, n int) (*Proxy, []string) {
 			w.Header().Set("Set-Cookie", "app=1")
 			fmt.Fprintf(w, "%d%v", i, r.Header["Cookie"])
 		}))
-		s.Config.Protocols.SetHTTP1(true)
 		targets = append(targets, scheme+strings.TrimPrefix(s.URL, "http"))
 	}
 	return leading(t, targets...)
