@@ -112,6 +112,38 @@ targets = "http://a"
 queue = {}
 ` + https, `
 f.toml:5:1: nobody waits in a queue without max_in_flight`},
+	{"what is for requests, at a socket for bytes", `
+[[upstream]]
+name = "a"
+targets = "unix:/a"
+health = { path = "/" }
+[[upstream]]
+name = "b"
+targets = "unix:/b"
+retries = {}
+[[upstream]]
+name = "c"
+targets = "unix:/c"
+sticky = {}
+[[listener]]
+name = "a"
+address = "127.0.0.1:1"
+protocol = "tcp"
+proxy = "a"
+[[listener]]
+name = "b"
+address = "127.0.0.1:2"
+protocol = "tcp"
+proxy = "b"
+[[listener]]
+name = "c"
+address = "127.0.0.1:3"
+protocol = "tcp"
+proxy = "c"
+` + https, `
+f.toml:18:9: bytes are relayed here, not requests, and upstream "a" has a path for its health
+f.toml:23:9: bytes are relayed here, not requests, and upstream "b" has retries
+f.toml:28:9: bytes are relayed here, not requests, and upstream "c" has sticky`},
 	{"what is for requests, where bytes are relayed", `
 [[upstream]]
 name = "a"

@@ -65,6 +65,19 @@ func (u *Upstream) policy(t *table) {
 	}
 }
 
+// aboutRequests gives a key of an upstream that says something about requests; "": there is none. One of unix sockets may take bytes, too.
+func (u *Upstream) aboutRequests() string {
+	switch {
+	case u.Retries != nil:
+		return "retries"
+	case u.Sticky != "":
+		return "sticky"
+	case u.Health != nil && u.Health.Path != "":
+		return "a path for its health"
+	}
+	return ""
+}
+
 // Bounds of what can be meant.
 const (
 	mostInFlight = 1 << 20

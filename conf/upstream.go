@@ -116,6 +116,9 @@ func (l *loader) proxy(v value, c class) *Upstream {
 		v.mistake("upstream %q sends PROXY headers, and requests are relayed here: its connections carry those of many clients", u.Name)
 		return nil
 	}
+	if key := u.aboutRequests(); key != "" && c == overTCP {
+		v.mistake("bytes are relayed here, not requests, and upstream %q has %s", s, key)
+	}
 	for _, t := range u.Targets {
 		switch {
 		case c == overTCP && t.Scheme != "tcp" && t.Scheme != "unix":
