@@ -2,14 +2,12 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"edge/conf"
@@ -87,7 +85,7 @@ func (t *Target) watch(ctx context.Context) {
 		}
 		next.Reset(h.Interval)
 		err := t.checkWithin(ctx, h.Timeout)
-		if !outOfFiles(err) {
+		if !ours(err) { // want of descriptors tells nothing of the target
 			t.tell(ctx, err)
 		}
 	}
@@ -228,9 +226,4 @@ func (t *Target) judge(status int) error {
 		return nil
 	}
 	return fmt.Errorf("the answer has the status %d", status)
-}
-
-// outOfFiles says whether a check could not be made for want of descriptors: that tells nothing of the target.
-func outOfFiles(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
