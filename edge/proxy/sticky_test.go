@@ -174,7 +174,8 @@ func TestStickyRetries(t *testing.T) {
 		if err != nil || !strings.HasPrefix(text, "0") || !strings.HasPrefix(ours(t, resp), "at="+u.Targets()[1].ID+";") || int(b.got.Load()) != i+1 {
 			t.Errorf("%q: got %v, %q, %v", cookie, resp, text, err)
 		}
-		u.Pick(nil).Done() // so that the next one's turn is the first target's
+		turn, _ := u.Take(caller{t.Context()}, nil, nil) // so that the next one's turn is the first target's
+		turn.Done()
 	}
 }
 

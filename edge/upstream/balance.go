@@ -8,17 +8,7 @@ type Turn struct {
 	asProbe uint64 // it is the one exchange that is spent on a target that is aside; 0: it is not
 }
 
-// Pick gives the target to try next: none of tried, which have not taken the exchange. There is no Target where all were tried, or where
-// those are full that come first. Whoever gets one calls Done, once. Targets that are aside come last, the one whose time is over first before
-// the others.
-func (u *Upstream) Pick(tried []*Target) Turn {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	turn, _ := u.pick(tried, nil)
-	return turn
-}
-
-// pick is Pick; stick, if it is ready, comes before all others. full says that there is a target, once it has room. u.mu is held.
+// pick is Take for one that does not wait: full says that there is a target, once it has room. u.mu is held.
 func (u *Upstream) pick(tried []*Target, stick *Target) (turn Turn, full bool) {
 	best, at := u.choose(tried, stick)
 	if best == nil || u.full(best) {

@@ -24,8 +24,10 @@ type waiter struct {
 	got   chan Turn // has room for the one that it gets
 }
 
-// Take is Pick, but for an exchange that waits, within the queue's time and the context of whom it is for, where all targets are full. An error
-// says why it has waited in vain. stick is the target that its client was led to before, if any: it comes before all others if it is ready.
+// Take gives the target to try next: none of tried, which have not taken the exchange. There is no Target where all were tried. Whoever gets
+// one calls Done, once. stick is the target that its client was led to before, if any: it comes before all others if it is ready. Targets that
+// are aside come last, the one whose time is over first before the others. Where all are full that come first, the exchange waits, within the
+// queue's time and the context of whom it is for; an error says why it has waited in vain.
 func (u *Upstream) Take(whom interface{ Context() context.Context }, tried []*Target, stick *Target) (Turn, error) {
 	w, turn, err := u.enter(tried, stick)
 	if w == nil {
