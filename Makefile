@@ -3,7 +3,8 @@
 # make fuzz   looks for new input that breaks what reads requests, and the configuration, FUZZTIME for each target
 # make test   what check does, having installed what the tests need
 # make conformance   asks edge, nginx, haproxy and net/http about every request of the table, has slow clients besiege edge, other
-#                    people's programs ask it and testssl look at its TLS, and writes the figures of docs/CONFORMANCE.md
+#                    people's programs ask it and testssl look at its TLS, and writes the figures of docs/CONFORMANCE.md; then gRPC's
+#                    client asks gRPC's server through it (test/grpc, a module of its own)
 # make pgo    makes default.pgo anew, by which the compiler knows what runs most
 # make bench  measures edge beside nginx, HAProxy and Caddy, for 14 minutes; BENCH="-write" keeps the table. No part of CI
 
@@ -68,6 +69,7 @@ fuzz:
 conformance: tools conformance-tools
 	CI=true PATH="$$PATH:$(CURDIR)/bin" CONFORMANCE=docs/CONFORMANCE.md go test -count=1 -timeout 15m \
 		-run '^(TestConformance|TestPeers|TestSlowClients|TestH2Spec|TestClients|TestRedisThroughTunnels|TestScan)$$' .
+	cd test/grpc && go vet ./... && go test -count=1 ./...
 
 # The profile leaves readRecordOrCCS out, so that its callees stand directly below crypto/tls's Read and are put into it: only then the
 # compiler sees that the reader which each of them makes stays on the stack. TestAllocRelay counts that.

@@ -207,6 +207,12 @@ type Upstream struct {
 	CA               File          // https: who may sign the target's certificate; empty Path: the system's authorities
 	TLSServerName    string        // https: the name that the certificate must hold; "": the target's host
 	ProxyProtocol    int           // version of the PROXY header that a tunnel's target gets; 0: none
+	Health           *HealthCheck  // nil: targets are asked nothing of edge's own accord
+	Retries          *Retries      // nil: only where a target takes no connection another one is tried
+	Sticky           string        // the name of the cookie that leads a client back to its target; "": there is none
+	SlowStart        time.Duration // within which the share of a target that comes back, or is new, grows to a full one; 0: at once
+	MaxInFlight      int           // exchanges with a target at a time; 0: no limit
+	Queue            *Queue        // for exchanges that find all targets full; nil: none waits
 }
 
 // Target is one server of an upstream.

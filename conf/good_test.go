@@ -18,11 +18,13 @@ func parse(t *testing.T, text string) *Config {
 	return c
 }
 
-var good = []struct {
+type goodFile struct {
 	name, text string
 	got        func(*Config) any
 	want       any
-}{
+}
+
+var good = []goodFile{
 	{"the default state_dir", http,
 		func(c *Config) any { return [2]any{c.StateDir, c.StateDirPos.String()} }, [2]any{"/var/lib/edge", "/etc/edge/edge.toml"}},
 	{"a relative state_dir", `state_dir = "../state"` + http,

@@ -23,6 +23,7 @@ func (l *loader) upstream(t *table) {
 	l.upstreamTLS(u, t.get("tls"))
 	forwarded(u, t.get("forwarded"))
 	u.ProxyProtocol = l.announces(u, t.get("proxy_protocol"))
+	u.policy(t)
 	l.config.Upstreams = append(l.config.Upstreams, u)
 }
 
@@ -114,6 +115,9 @@ func (l *loader) proxy(v value, c class) *Upstream {
 	if c == overHTTP && u.ProxyProtocol != 0 {
 		v.mistake("upstream %q sends PROXY headers, and requests are relayed here: its connections carry those of many clients", u.Name)
 		return nil
+	}
+	if key := u.aboutRequests(); key != "" && c == overTCP {
+		v.mistake("bytes are relayed here, not requests, and upstream %q has %s", s, key)
 	}
 	for _, t := range u.Targets {
 		switch {

@@ -130,8 +130,8 @@ func TestCheckWarnsOfTimes(t *testing.T) {
 	}
 	date := func(after time.Duration) string { return now.Add(after).UTC().Format(time.DateOnly) }
 	want := []string{
-		fmt.Sprintf("%s/edge.toml:15:8: certificate %[1]s/old.pem has expired on %s", dir, date(-24*time.Hour)),
-		fmt.Sprintf("%s/edge.toml:18:8: certificate %[1]s/new.pem is not valid before %s", dir, date(24*time.Hour)),
+		fmt.Sprintf("%s/edge.toml:15:8: certificate %[1]s/old.pem for old.test has expired on %s", dir, date(-24*time.Hour)),
+		fmt.Sprintf("%s/edge.toml:18:8: certificate %[1]s/new.pem for new.test is not valid before %s", dir, date(24*time.Hour)),
 	}
 	if len(cfg.Warnings) != 2 {
 		t.Fatalf("%v", cfg.Warnings)

@@ -107,8 +107,9 @@ func trust(l *conf.Listener) *forwarded.Trust {
 func (snap *Snapshot) handler(r *conf.Route, tunnels *tunnel.Registry) wire.Handler {
 	switch {
 	case r.Proxy != nil:
+		u := snap.upstreams[r.Proxy]
 		p := &proxy.Proxy{
-			Upstream: snap.upstreams[r.Proxy], StripCookies: sessions.StripCookies, Tunnels: tunnels,
+			Upstream: u, StripCookies: proxy.WithoutCookie(sessions.StripCookies, u.Cookie), Tunnels: tunnels,
 			Rules: requestRules(&r.Rules), Forwarded: r.Forwarded || r.Proxy.Forwarded,
 		}
 		if r.StripPrefix {

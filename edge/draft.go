@@ -78,6 +78,7 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 	var list []*conf.Error
 	snap.upstreams, list = upstream.Draft(cfg.Upstreams, oldSet, s.log)
 	wrong.add(list...)
+	wrong.take(cfg.StateDirPos, snap.upstreams.Identify(cfg.StateDir))
 	wrong.add(checkFolders(cfg)...)
 	wrong.add(snap.draftRules(old)...)
 	snap.log, err = s.openLog(old, cfg)

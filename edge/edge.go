@@ -156,6 +156,7 @@ func (s *Server) commit(d *draft) (added, gone []*listeners.Socket) {
 		old.retire(d.snap) // before the swap: whoever sees the new Snapshot sees this
 	}
 	s.live.Swap(d.snap)
+	d.snap.upstreams.Start()
 	added, gone = d.sockets.Commit()
 	for _, socket := range s.table.Sockets() {
 		socket.SetLimit(d.snap.limits[socket.Name()])
@@ -316,6 +317,9 @@ func (s *Server) drain(ctx context.Context) (cut int64) {
 // close gives back what the process holds.
 func (s *Server) close() {
 	s.endTasks()
+	for _, u := range s.live.Load().upstreams {
+		u.Close()
+	}
 	s.children.Wait()
 	s.besides.Wait()
 	s.lookUps.Wait()

@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -26,10 +27,11 @@ type ClientLimits struct {
 type Request struct {
 	Method, Path, Query, Host []byte
 	HasQuery                  bool
-	Fields                    wire.Fields // those of framing are left out
-	Length                    int64       // of the body: 0 none, wire.Unknown: it is sent in chunks
-	Body                      []byte      // all of it, if Length > 0 and it is here; else SendBody sends it
-	Upgrade                   []byte      // nil none
+	Fields                    wire.Fields   // those of framing are left out
+	Length                    int64         // of the body: 0 none, wire.Unknown: it is sent in chunks
+	Body                      []byte        // all of it, if Length > 0 and it is here; else SendBody sends it
+	Upgrade                   []byte        // nil none
+	Within                    time.Duration // in place of the limit Response; 0: that one
 }
 
 // ClientConn is a connection to a server, for one exchange after the other: Send, then ReadHead, then Next up to its io.EOF. One goroutine
@@ -47,6 +49,7 @@ type ClientConn struct {
 	up   []byte // what the request asked for, of Upgrade
 	got  bool   // a byte of the answer
 
+	response         time.Duration // of this exchange
 	reading, writing limit
 	mu               sync.Mutex // the limits' change of hands between the two goroutines
 	headDone, sent   bool       // the answer's head has come; all of the request is on its way
@@ -134,6 +137,7 @@ func (e *NotSentError) Unwrap() error { return e.Err }
 // the request is a large one. If it fails, there may be an answer all the same.
 func (c *ClientConn) Send(r *Request) error {
 	c.up, c.got, c.headDone, c.bodyErr, c.late, c.ask.err = r.Upgrade, false, false, nil, false, nil
+	c.response = cmp.Or(r.Within, c.limits.Response)
 	c.answerBody = answerBody{toHEAD: string(r.Method) == http.MethodHead}
 	streams := r.Length != 0 && r.Body == nil
 	c.sent = !streams
@@ -214,7 +218,7 @@ func (c *ClientConn) sendAll() (err error) {
 		c.ask.n, err = c.write(c.ask.request)
 	}
 	c.ask.request = nil
-	c.reading.set(c.limits.Response)
+	c.reading.set(c.response)
 	return err
 }
 
@@ -289,7 +293,7 @@ func (c *ClientConn) startWriting() {
 	if c.headDone {
 		c.writing.set(c.limits.Body)
 	} else {
-		c.writing.set(c.limits.Response)
+		c.writing.set(c.response)
 	}
 }
 
@@ -344,7 +348,7 @@ func (c *ClientConn) bodyOver(err error) {
 	case err != nil:
 		c.reading.set(answerGrace)
 	default:
-		c.reading.set(c.limits.Response)
+		c.reading.set(c.response)
 	}
 }
 

@@ -98,7 +98,7 @@ func (c *ClientConn) limitAnswer() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.sent && c.in.len() == 0 && c.ask.err == nil {
-		c.reading.set(c.limits.Response)
+		c.reading.set(c.response)
 	}
 }
 

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,14 +18,14 @@ import (
 	"edge/edge/wire"
 )
 
-// serveH1 relays x to a target that speaks HTTP/1.1. An error means that the target was not reached.
-func (p *Proxy) serveH1(x *wire.Exchange, t *upstream.Target) (unreachable error) {
+// serveH1 relays x to a target that speaks HTTP/1.1. An error means that the target was not reached, or that another one is to be asked.
+func (p *Proxy) serveH1(x *wire.Exchange, t *upstream.Target, c *course) (elsewhere error) {
 	r := relays.Get().(*relaying)
 	defer r.end()
-	r.begin(p, x, t)
+	r.begin(p, x, t, c)
 	head, err := r.ask(t)
 	if no, ok := err.(unreached); ok {
-		if blamed(x, no.error) {
+		if blamed(x, no.error) && !c.late() {
 			t.Failed(no.error)
 		}
 		return no.error
@@ -32,12 +33,19 @@ func (p *Proxy) serveH1(x *wire.Exchange, t *upstream.Target) (unreachable error
 	switch {
 	case err == nil:
 		t.Answered()
+		if c.afterStatus(head.Status, r.repeats) {
+			return errElsewhere
+		}
 		x.Record.Answered = time.Now()
 		err = r.answer(head)
-	case r.blames(err):
+	case r.blames(err) && !c.late():
 		t.Failed(err)
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case !r.headed && !r.answered && c.afterEnd(err, r.repeats):
+		return errElsewhere
+	default:
 		r.fail(err)
 	}
 	return nil
@@ -52,6 +60,8 @@ var relays = sync.Pool{New: func() any { return new(relaying) }}
 // relaying is an Exchange on its way to one target.
 type relaying struct {
 	x       *wire.Exchange
+	course  *course
+	whom    interface{ Context() context.Context } // for whom targets are dialled
 	conn    *upstream.Conn
 	proxy   *Proxy
 	req     h1.Request
@@ -60,18 +70,19 @@ type relaying struct {
 	streams bool // the body is sent by a goroutine of its own
 	repeats bool // it does no harm if the target gets the request twice, and all of it is here
 	headed  bool // the answer's head was passed on, or could not be
-	upload  sender
+
+	answered bool // the target has said a word
+	upload   sender
 }
 
 // begin makes the request as the target gets it: the very bytes of x's target, without what only we may say.
-func (r *relaying) begin(p *Proxy, x *wire.Exchange, t *upstream.Target) {
-	r.x, r.proxy = x, p
-	r.scratch.reset()
-	body, here := []byte(nil), true
-	if x.Length != 0 {
-		body, here = x.Body.Buffered()
-		here = here && x.Length > 0
+func (r *relaying) begin(p *Proxy, x *wire.Exchange, t *upstream.Target, c *course) {
+	r.x, r.whom, r.course, r.proxy = x, x, c, p
+	if c != nil {
+		r.whom = c
 	}
+	r.scratch.reset()
+	body, here := heldBody(x)
 	r.streams, r.repeats = !here, here && idempotent(x.Method)
 	if r.streams {
 		body = nil
@@ -118,7 +129,7 @@ func (r *relaying) ask(t *upstream.Target) (h1.Answer, error) {
 		return head, err
 	}
 	r.drop()
-	c, dialErr := t.NewConn(r.x.Context())
+	c, dialErr := t.NewConn(r.whom.Context())
 	if dialErr != nil {
 		return head, fmt.Errorf("after %w: %w", err, dialErr)
 	}
@@ -129,7 +140,7 @@ func (r *relaying) ask(t *upstream.Target) (h1.Answer, error) {
 // askFirst asks on the first connection that is not stale.
 func (r *relaying) askFirst(t *upstream.Target) (h1.Answer, error) {
 	for {
-		c, err := t.Conn(r.x)
+		c, err := t.Conn(r.whom)
 		if err != nil {
 			return h1.Answer{}, unreached{err}
 		}
@@ -159,6 +170,7 @@ func dead(err error) bool {
 }
 
 func (r *relaying) exchange() (h1.Answer, error) {
+	r.req.Within = r.course.left()
 	err := r.conn.Send(&r.req)
 	switch {
 	case err == nil && r.streams:
@@ -167,7 +179,9 @@ func (r *relaying) exchange() (h1.Answer, error) {
 	case unsent(err) && (r.conn.Reused || !dead(err)), errors.Is(err, os.ErrDeadlineExceeded):
 		return h1.Answer{}, err
 	}
-	return r.conn.ReadHead(r) // also after an error: an answer may explain it
+	head, err := r.conn.ReadHead(r) // also after an error: an answer may explain it
+	r.answered = r.answered || r.conn.Answered()
+	return head, err
 }
 
 // Inform passes an interim answer on.

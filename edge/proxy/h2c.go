@@ -20,16 +20,18 @@ import (
 
 var errH2CUpgrade = errors.New("an upgrade was asked for, and the upstream speaks HTTP/2, which has none")
 
-// serveH2C relays x to a target that speaks HTTP/2, by net/http's Transport. An error means that the target was not reached.
-func (p *Proxy) serveH2C(x *wire.Exchange, t *upstream.Target) (unreachable error) {
+// serveH2C relays x to a target that speaks HTTP/2, by net/http's Transport. An error means that the target was not reached, or that another one
+// is to be asked.
+func (p *Proxy) serveH2C(x *wire.Exchange, t *upstream.Target, c *course) (elsewhere error) {
 	if x.Upgrade != nil {
 		fail(x, nil, errH2CUpgrade)
 		return nil
 	}
-	resp, body, err := p.roundTrip(x, t)
+	in := &informer{x: x}
+	resp, body, err := p.roundTrip(x, t, in, c)
 	var dial *net.OpError
 	reached := !errors.As(err, &dial) || dial.Op != "dial"
-	if err != nil && blamed(x, err) && (!reached || body.blames(err)) {
+	if err != nil && blamed(x, err) && !c.late() && (!reached || body.blames(err)) {
 		t.Failed(err)
 	}
 	if !reached && (body == nil || !body.touched.Load()) {
@@ -38,11 +40,17 @@ func (p *Proxy) serveH2C(x *wire.Exchange, t *upstream.Target) (unreachable erro
 	}
 	defer body.join() // after resp.Body.Close, which stops the sender
 	if err != nil {
+		if body.failure() == nil && !in.told && c.afterEnd(err, repeatable(x)) {
+			return errElsewhere
+		}
 		fail(x, body.failure(), err)
 		return nil
 	}
 	defer resp.Body.Close()
 	t.Answered()
+	if c.afterStatus(resp.StatusCode, repeatable(x)) {
+		return errElsewhere
+	}
 	x.Record.Answered = time.Now()
 	if err := answer(x, resp); err != nil {
 		x.Record.Err = err
@@ -52,8 +60,7 @@ func (p *Proxy) serveH2C(x *wire.Exchange, t *upstream.Target) (unreachable erro
 }
 
 // roundTrip asks the target. The body is nil if there is none.
-func (p *Proxy) roundTrip(x *wire.Exchange, t *upstream.Target) (resp *http.Response, body *upload, err error) {
-	in := &informer{x: x}
+func (p *Proxy) roundTrip(x *wire.Exchange, t *upstream.Target, in *informer, c *course) (resp *http.Response, body *upload, err error) {
 	defer in.stop()
 	r := p.request(x, in)
 	r.URL.Scheme, r.URL.Host = t.Scheme, t.Host
@@ -61,10 +68,15 @@ func (p *Proxy) roundTrip(x *wire.Exchange, t *upstream.Target) (resp *http.Resp
 		r.Host = t.Host
 	}
 	if x.Length != 0 { // a new one for each: the transport closes it even if it cannot connect
-		body = newUpload(x.Body, p.Upstream.Response, p.drops)
+		body = newUpload(c.body(x), p.Upstream.Response, p.drops)
 		r = body.carriedBy(r)
 	}
+	r, inTime := c.within(r)
+	defer inTime()
 	resp, err = t.RoundTrip(r)
+	if err != nil && c.late() {
+		err = errLate
+	}
 	if body.late() {
 		if err == nil {
 			resp.Body.Close()
@@ -129,8 +141,9 @@ func escape(path string) string {
 // informer passes the upstream's 1xx on until there is an answer. The transport calls from a goroutine of its own, even after a
 // RoundTrip that was cancelled.
 type informer struct {
-	mu sync.Mutex
-	x  *wire.Exchange
+	mu   sync.Mutex
+	x    *wire.Exchange
+	told bool // there was one
 }
 
 func (in *informer) inform(status int, h textproto.MIMEHeader) error {
@@ -139,6 +152,7 @@ func (in *informer) inform(status int, h textproto.MIMEHeader) error {
 	if in.x == nil || status == http.StatusContinue {
 		return nil
 	}
+	in.told = true
 	if err := wire.CheckConnection(http.Header(h)); err != nil {
 		return err
 	}

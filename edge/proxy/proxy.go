@@ -26,35 +26,60 @@ type Proxy struct {
 	Strip        int                 // so many bytes of the path are the route's, and do not go upstream; a slash must follow them
 }
 
-// Serve relays x to one target after the other until one takes the connection: nothing was sent before. An answer whose head was passed on
-// and that then fails is aborted: what is cut short never looks whole.
+// Serve relays x to one target after the other until one takes the connection: nothing was sent before. Where the configuration has retries,
+// one that has failed a request that may be repeated is followed by another too. An answer whose head was passed on and that then fails is
+// aborted: what is cut short never looks whole.
 func (p *Proxy) Serve(x *wire.Exchange) {
+	c := p.course(x)
+	defer c.end()
 	var tried []*upstream.Target
-	var unreachable error
-	for t := p.Upstream.Pick(nil); t.Target != nil; t = p.Upstream.Pick(tried) {
-		if unreachable = p.try(x, t); unreachable == nil {
+	var failed error
+	t, err := p.Upstream.Take(x, nil, c.target())
+	for err == nil && t.Target != nil {
+		if failed = p.try(x, t, c); failed == nil {
 			return
 		}
-		tried = append(tried, t.Target)
+		if tried = append(tried, t.Target); failed != errElsewhere && !c.goesOn() {
+			break
+		}
+		if t = c.nextTurn(); t.Target == nil {
+			t, err = p.Upstream.Take(x, tried, nil)
+		}
 	}
-	fail(x, nil, unreachable)
+	if err == nil {
+		err = failed
+	}
+	fail(x, nil, err)
 }
 
-// try relays x to one target. An error means that the target was not reached.
-func (p *Proxy) try(x *wire.Exchange, t upstream.Turn) (unreachable error) {
+// try relays x to one target. An error means that the target was not reached, or that another one is to be asked.
+func (p *Proxy) try(x *wire.Exchange, t upstream.Turn, c *course) (elsewhere error) {
 	defer t.Done()
 	x.Record.Ask(t.Name)
+	c.to(t.Target)
 	if t.H2C {
-		return p.serveH2C(x, t.Target)
+		return p.serveH2C(x, t.Target, c)
 	}
-	return p.serveH1(x, t.Target)
+	return p.serveH1(x, t.Target, c)
 }
+
+// caller is whom a tunnel is for.
+type caller struct{ ctx context.Context }
+
+func (c caller) Context() context.Context { return c.ctx }
 
 // reach dials one target after the other until one takes the connection: its turn then goes on, and the caller ends it. On an error t is
 // the last one that was tried.
 func reach(ctx context.Context, u *upstream.Upstream) (t upstream.Turn, up net.Conn, err error) {
 	var tried []*upstream.Target
-	for next := u.Pick(nil); next.Target != nil; next = u.Pick(tried) {
+	for {
+		next, full := u.Take(caller{ctx}, tried, nil)
+		switch {
+		case full != nil:
+			return t, nil, full
+		case next.Target == nil:
+			return t, nil, err
+		}
 		t = next
 		if up, err = t.Dial(ctx); err == nil {
 			t.Answered()
@@ -66,7 +91,6 @@ func reach(ctx context.Context, u *upstream.Upstream) (t upstream.Turn, up net.C
 		t.Done()
 		tried = append(tried, t.Target)
 	}
-	return t, nil, err
 }
 
 // blamed says whether what an exchange failed with may be the target's fault: it is not where the client has left, or takes nothing.
@@ -92,10 +116,17 @@ func inform(x *wire.Exchange, status int, f wire.Fields) error {
 // fail answers for an upstream that gave no answer. read is what reading the request's body failed with.
 func fail(x *wire.Exchange, read, err error) {
 	x.Record.Err = err
+	if s, ours := x.Responder.(sticking); ours { // no target answers
+		x.Responder = s.Responder
+	}
 	status, why := status(x, read, err)
 	if status == StatusClientClosed {
 		x.Record.Status = status
 		x.Abort(err)
+		return
+	}
+	if status == http.StatusServiceUnavailable {
+		wire.Reply(x, status, "text/plain; charset=utf-8", why+"\n", wire.Field{Name: []byte("retry-after"), Value: []byte("1")})
 		return
 	}
 	wire.ReplyText(x, status, why)
@@ -110,6 +141,8 @@ func status(x *wire.Exchange, read, err error) (int, string) {
 		return http.StatusRequestEntityTooLarge, "The request's body is larger than this site takes."
 	case x.Gone() != nil:
 		return StatusClientClosed, ""
+	case errors.Is(err, upstream.ErrFull):
+		return http.StatusServiceUnavailable, "The servers behind this site have as much to do as they can."
 	case errors.Is(read, os.ErrDeadlineExceeded):
 		return http.StatusRequestTimeout, "The request's body did not come in time."
 	case read != nil:

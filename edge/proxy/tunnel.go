@@ -22,7 +22,9 @@ type Client interface {
 func Relay(ctx context.Context, u *upstream.Upstream, tunnels *tunnel.Registry, client Client, r *record.Record, opened func()) {
 	r.Ask("")
 	t, up, err := reach(ctx, u)
-	r.Upstream = t.Name
+	if t.Target != nil { // else all are full
+		r.Upstream = t.Name
+	}
 	if err != nil {
 		r.Err = err
 		return

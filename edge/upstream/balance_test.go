@@ -13,6 +13,14 @@ func abc(t testing.TB, least bool) *Upstream {
 	return draft(t, nil, s)[s]
 }
 
+// Pick is Take for one that does not wait.
+func (u *Upstream) Pick(tried []*Target) Turn {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	turn, _ := u.pick(tried, nil)
+	return turn
+}
+
 // order gives the names of an upstream's targets as one exchange would try them.
 func order(u *Upstream) (names string) {
 	var tried []*Target

@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// health is what exchanges have told of a target. The upstream's mu guards all but ill.
+// health is what exchanges and checks have told of a target. The upstream's mu guards all but ill.
 type health struct {
+	checked
 	ill      atomic.Bool // there is something here that an answer ends
 	failures []time.Time // the last ones, at most max_fails, since the last answer
 	aside    bool        // others come first until the first answer
@@ -17,8 +18,11 @@ type health struct {
 	probe    uint64      // the Turn that is on it while it is aside; 0: none
 }
 
-// ready says whether the target takes part in the balance. A target that is aside does once its time is over, for one exchange at a time.
-func (h *health) ready() bool { return !h.aside || h.probe == 0 && !time.Now().Before(h.until) }
+// ready says whether the target takes part in the balance. A target that is aside does once its time is over, for one exchange at a time; one
+// that checks have set aside does not, until they take it back.
+func (h *health) ready() bool {
+	return !h.down && (!h.aside || h.probe == 0 && !time.Now().Before(h.until))
+}
 
 // Failed notes that the target was not reached, or gave no valid answer. max_fails of these in a row within fail_timeout set it aside for
 // fail_timeout, and so does each one while it is. What a client, or its request alone, may have caused is not to be noted.
@@ -60,6 +64,7 @@ func (u *Upstream) noteFailure(t *Target) bool {
 	t.aside = was || len(t.failures) == u.maxFails && now.Sub(t.failures[0]) <= u.failTimeout
 	if t.aside {
 		t.until = now.Add(u.failTimeout)
+		u.admit() // it may have been the last one that was not aside, but full
 	}
 	return t.aside && !was
 }
@@ -78,5 +83,9 @@ func (u *Upstream) noteAnswer(t *Target) bool {
 	was := t.aside
 	t.ill.Store(false)
 	t.failures, t.aside, t.probe = t.failures[:0], false, 0
+	if was && !t.down {
+		u.warmUp(t)
+		u.admit()
+	}
 	return was
 }

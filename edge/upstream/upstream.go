@@ -24,6 +24,8 @@ import (
 type Upstream struct {
 	HostTarget bool          // the target's own host goes upstream, not the client's
 	Response   time.Duration // how long a target may neither take of a request nor begin to answer
+	Cookie     string        // leads a client back to its target; "": there is none
+	Retries    *conf.Retries // when a request goes to another target, which is only where one takes no connection if it is nil
 	// ProxyProtocol is the version of the PROXY header that a tunnel's target gets; 0: none.
 	ProxyProtocol int
 
@@ -34,11 +36,19 @@ type Upstream struct {
 	least       bool // the one with the fewest in flight is next, else each in turn
 	maxFails    int  // 0: none is set aside
 	failTimeout time.Duration
+	maxInFlight int64 // of each target; 0: no limit
+	slowStart   time.Duration
 	log         *slog.Logger
+	watches     sync.WaitGroup // of the targets that are checked
 
-	mu     sync.Mutex
-	turn   int // whose it is, of targets
-	probes uint64
+	mu      sync.Mutex // all that follows
+	turn    int        // whose it is, of targets
+	probes  uint64
+	started bool
+	checks  checks
+	warm    time.Time // until then the share of some target grows; zero: none does
+	queue   queue
+	budget  *budget // nil: there are no retries
 }
 
 // Target is one server of an upstream.
@@ -47,13 +57,18 @@ type Target struct {
 	Scheme    string // http or https, also over a unix socket and for h2c
 	Host      string // for HostTarget
 	H2C       bool   // it speaks HTTP/2: RoundTrip, else Conn
+	ID        string // for the cookie; "": there is none
+	scheme    string // of its URL
+	isNew     bool   // the upstream of this name that it replaces has not got it
 	transport *http.Transport
 	dial      func(context.Context) (net.Conn, error)
 	upstream  *Upstream
 	hostname  string // of its address; "": a unix socket has none
 	counts    *counts
 	inFlight  atomic.Int64
+	check     func(context.Context) error
 	health
+	warmth
 
 	idle    idle
 	limits  h1.ClientLimits
@@ -83,8 +98,9 @@ func (t *Target) dialHTTP(ctx context.Context, _, _ string) (net.Conn, error) {
 	return newConn(c), nil
 }
 
-// Retire closes the connections that nobody uses, and each other one when it comes back.
+// Retire ends the checks, closes the connections that nobody uses, and each other one when it comes back.
 func (u *Upstream) Retire() {
+	u.stopChecks()
 	for _, t := range u.targets {
 		t.idle.retire()
 		if t.H2C {
@@ -96,12 +112,19 @@ func (u *Upstream) Retire() {
 // Set is the upstreams of one configuration.
 type Set map[*conf.Upstream]*Upstream
 
+// Start starts all of them.
+func (set Set) Start() {
+	for _, u := range set {
+		u.Start()
+	}
+}
+
 // Draft makes the upstreams of a configuration; one whose spec is unchanged is taken from old, with its connections and what is known of
 // its targets. It lists every mistake. log is told of targets that are set aside, and that are back.
 func Draft(specs []*conf.Upstream, old Set, log *slog.Logger) (Set, []*conf.Error) {
-	byKey := map[string]*Upstream{}
+	byKey, byName := map[string]*Upstream{}, map[string]*Upstream{}
 	for _, u := range old {
-		byKey[u.key] = u
+		byKey[u.key], byName[u.name] = u, u
 	}
 	set, mistakes := Set{}, []*conf.Error(nil)
 	for _, spec := range specs {
@@ -114,6 +137,7 @@ func Draft(specs []*conf.Upstream, old Set, log *slog.Logger) (Set, []*conf.Erro
 		if byKey[key] == nil {
 			byKey[key] = create(spec, ca, key, log)
 			byKey[key].keepCounts(old)
+			byKey[key].compare(byName[spec.Name])
 		}
 		set[spec] = byKey[key]
 	}
@@ -153,9 +177,24 @@ func readCA(spec *conf.Upstream) ([]byte, *conf.Error) {
 // specKey says in one string all that makes an upstream what it is.
 func specKey(spec *conf.Upstream, ca []byte) string {
 	key := fmt.Sprintln(spec.Name, spec.Timeouts.Connect, spec.Timeouts.Response, spec.Timeouts.Idle, spec.HostTarget, spec.LeastConnections,
-		spec.MaxFails, spec.FailTimeout, spec.TLSServerName, spec.ProxyProtocol, sha256.Sum256(ca))
+		spec.MaxFails, spec.FailTimeout, spec.TLSServerName, spec.ProxyProtocol, sha256.Sum256(ca), policyKey(spec))
 	for _, t := range spec.Targets {
 		key += fmt.Sprintln(t.Scheme, t.Address)
+	}
+	return key
+}
+
+// policyKey is specKey's part of what a URL cannot say.
+func policyKey(spec *conf.Upstream) string {
+	key := fmt.Sprintln(spec.Sticky, spec.SlowStart, spec.MaxInFlight)
+	if h := spec.Health; h != nil {
+		key += fmt.Sprintf("health %q\n", []any{h.Path, h.Host, h.Interval, h.Timeout, h.Statuses, h.Passes, h.Fails})
+	}
+	if r := spec.Retries; r != nil {
+		key += fmt.Sprintln("retries", r.Attempts, r.Budget, r.Connect, r.Reset, r.Statuses)
+	}
+	if q := spec.Queue; q != nil {
+		key += fmt.Sprintln("queue", q.Size, q.Timeout)
 	}
 	return key
 }
@@ -163,7 +202,15 @@ func specKey(spec *conf.Upstream, ca []byte) string {
 func create(spec *conf.Upstream, ca []byte, key string, log *slog.Logger) *Upstream {
 	u := &Upstream{
 		HostTarget: spec.HostTarget, Response: spec.Timeouts.Response, ProxyProtocol: spec.ProxyProtocol, key: key,
+		Cookie: spec.Sticky, Retries: spec.Retries,
 		name: spec.Name, least: spec.LeastConnections, maxFails: spec.MaxFails, failTimeout: spec.FailTimeout, log: log,
+		maxInFlight: int64(spec.MaxInFlight), slowStart: spec.SlowStart, checks: checks{HealthCheck: spec.Health},
+	}
+	if spec.Queue != nil {
+		u.queue = queue{size: spec.Queue.Size, timeout: spec.Queue.Timeout}
+	}
+	if spec.Retries != nil {
+		u.budget = newBudget(spec.Retries.Budget)
 	}
 	if len(spec.Targets) == 1 { // there is no other one
 		u.maxFails = 0
@@ -174,13 +221,27 @@ func create(spec *conf.Upstream, ca []byte, key string, log *slog.Logger) *Upstr
 	return u
 }
 
+// compare finds the targets that are new. Where there was no upstream of this name, none is.
+func (u *Upstream) compare(old *Upstream) {
+	if old == nil {
+		return
+	}
+	known := map[string]bool{}
+	for _, t := range old.targets {
+		known[t.scheme+"://"+t.Name] = true
+	}
+	for _, t := range u.targets {
+		t.isNew = !known[t.scheme+"://"+t.Name]
+	}
+}
+
 func newTarget(u *Upstream, spec *conf.Upstream, target conf.Target, ca []byte) *Target {
 	network := "tcp"
 	if target.Scheme == "unix" {
 		network = "unix"
 	}
 	dialer := &net.Dialer{Timeout: spec.Timeouts.Connect}
-	t := &Target{Name: target.Address, Scheme: "http", Host: target.Address, upstream: u, counts: new(counts)}
+	t := &Target{Name: target.Address, Scheme: "http", Host: target.Address, scheme: target.Scheme, upstream: u, counts: new(counts)}
 	if target.Scheme == "https" {
 		t.Scheme = "https"
 	}
@@ -197,6 +258,14 @@ func newTarget(u *Upstream, spec *conf.Upstream, target conf.Target, ca []byte) 
 		t.tls = clientTLS(spec, t.hostname, ca)
 	case "h2c":
 		t.H2C, t.transport = true, h2cTransport(spec, t.dialHTTP)
+	}
+	switch {
+	case spec.Health == nil || spec.Health.Path == "":
+		t.check = t.connects
+	case t.H2C:
+		t.check = t.asksH2C
+	default:
+		t.check = t.asks
 	}
 	return t
 }

@@ -61,6 +61,8 @@ func TestDraftKeeps(t *testing.T) {
 	fresh := func() *conf.Upstream {
 		s := spec("https://a:1", "https://b:2")
 		s.CA = conf.File{Path: ca}
+		s.Health = &conf.HealthCheck{Path: "/", Interval: time.Hour, Timeout: time.Second, Statuses: []int{200}}
+		s.Retries, s.Queue = &conf.Retries{Statuses: []int{503}}, &conf.Queue{Size: 1, Timeout: 1}
 		return s
 	}
 	first := fresh()
@@ -83,6 +85,19 @@ func TestDraftKeeps(t *testing.T) {
 		"balance":           {func(s *conf.Upstream) { s.LeastConnections = true }, false},
 		"server_name":       {func(s *conf.Upstream) { s.TLSServerName = "x" }, false},
 		"proxy_protocol":    {func(s *conf.Upstream) { s.ProxyProtocol = 2 }, false},
+		"sticky":            {func(s *conf.Upstream) { s.Sticky = "x" }, false},
+		"slow_start":        {func(s *conf.Upstream) { s.SlowStart++ }, false},
+		"max_in_flight":     {func(s *conf.Upstream) { s.MaxInFlight++ }, false},
+		"queue":             {func(s *conf.Upstream) { s.Queue.Size++ }, false},
+		"its time":          {func(s *conf.Upstream) { s.Queue.Timeout++ }, false},
+		"no queue":          {func(s *conf.Upstream) { s.Queue = nil }, false},
+		"retries":           {func(s *conf.Upstream) { s.Retries.Statuses[0]++ }, false},
+		"their budget":      {func(s *conf.Upstream) { s.Retries.Budget++ }, false},
+		"no retries":        {func(s *conf.Upstream) { s.Retries = nil }, false},
+		"health":            {func(s *conf.Upstream) { s.Health.Path = "/x" }, false},
+		"its interval":      {func(s *conf.Upstream) { s.Health.Interval++ }, false},
+		"no health":         {func(s *conf.Upstream) { s.Health = nil }, false},
+		"their places":      {func(s *conf.Upstream) { s.Health.Pos.Line, s.Retries.Pos.Line, s.Queue.Pos.Line = 7, 8, 9 }, true},
 		"a target's scheme": {func(s *conf.Upstream) { s.Targets[1].Scheme = "http" }, false},
 		"a target":          {func(s *conf.Upstream) { s.Targets[1].Address = "b:3" }, false},
 		"one target less":   {func(s *conf.Upstream) { s.Targets = s.Targets[:1] }, false},
