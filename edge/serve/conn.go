@@ -195,10 +195,11 @@ func (c *Conn) Reset() {
 	c.under.Reset()
 }
 
-// How long, and for how many bytes, a closed connection is still read from.
+// How long a closed connection is still read from: without a byte of the client's, and in all. They are nginx's; a client that uploads what
+// was refused may go on for a while before it looks at the answer.
 const (
-	lingerTime  = 5 * time.Second
-	lingerBytes = 256 << 10
+	lingerIdle = 5 * time.Second
+	lingerTime = 30 * time.Second
 )
 
 // Close ends the connection without destroying what was sent: a socket that is closed with unread bytes answers with a reset, which may
@@ -207,12 +208,26 @@ func (c *Conn) Close() error {
 	c.closeOnce.Do(func() {
 		told := c.state.Swap(deaf) == deaf
 		if !c.reset.Load() && c.CloseWrite() == nil && !told && !c.gone.Load() {
-			c.under.SetReadDeadline(time.Now().Add(lingerTime))
-			io.CopyN(io.Discard, c.under, lingerBytes)
+			c.linger()
 		}
 		c.under.Close()
 	})
 	return nil
+}
+
+// linger reads up to the client's FIN.
+func (c *Conn) linger() {
+	buf := make([]byte, 16<<10)
+	now := time.Now()
+	end := now.Add(lingerTime)
+	for err := error(nil); err == nil && now.Before(end); now = time.Now() {
+		idle := now.Add(lingerIdle)
+		if idle.After(end) {
+			idle = end
+		}
+		c.under.SetReadDeadline(idle)
+		_, err = c.under.Read(buf)
+	}
 }
 
 // closeIdle closes a connection on which no request is on its way: FIN now, and the rest when its client answers that, or a second later, by

@@ -206,6 +206,22 @@ func TestLinger(t *testing.T) {
 	}
 }
 
+// A client that sends megabytes before it looks finds the answer, and not a reset.
+func TestLingerLong(t *testing.T) {
+	w := newWorld(t, nil)
+	w.Drain(0)
+	c := w.dial()
+	c.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 20000000\r\n\r\n")
+	piece := string(bytes.Repeat([]byte("x"), 100_000))
+	for range 200 {
+		c.send(piece)
+	}
+	if !c.answer().Close {
+		t.Error("not told to close")
+	}
+	c.ended()
+}
+
 // A stop ends what is idle at once, lets requests end, and executes nothing that comes after its FIN (R45).
 func TestStop(t *testing.T) {
 	w := newWorld(t, nil)
