@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/bcrypt"
 	"golang.org/x/net/websocket"
 )
 
@@ -111,6 +113,82 @@ var migrations = map[string]func(m *migrated){
 			m.t.Errorf("%q, %v", line, err)
 		}
 	},
+	"A path taken off": func(m *migrated) {
+		m.wants("https://app.example.org/wiki/a?b", 200, "app GET app.example.org:"+m.port("https")+" /a?b from")
+		m.wants("https://app.example.org/", 200, "index of www")
+	},
+	"A password": func(m *migrated) {
+		m.wants("https://app.example.org/", 401, "", `WWW-Authenticate: Basic realm="staff", charset="UTF-8"`)
+		if status, _, text := m.ask("GET", "https://app.example.org/", nil, "Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte("alice:secret"))); status != 200 {
+			m.t.Errorf("%d, %s", status, text)
+		}
+	},
+	"Addresses let in": func(m *migrated) { m.wants("https://app.example.org/", 200, "app GET") },
+	"How often": func(m *migrated) {
+		m.wants("https://app.example.org/", 200, "app GET")
+		m.wants("https://app.example.org/", 200, "app GET")
+		m.wants("https://app.example.org/", 429, "")
+	},
+	"Error pages": func(m *migrated) {
+		m.wants("https://www.example.org/", 200, "index of www")
+		m.wants("https://www.example.org/none", 404, "our own 404")
+	},
+	"Maintenance": func(m *migrated) { m.wants("https://app.example.org/", 503, "down for a moment", "Retry-After: 600") },
+	"Behind a load balancer": func(m *migrated) {
+		status, _, text := m.ask("GET", "behind://app.example.org/", nil, "X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: https")
+		if want := "app GET app.example.org:" + m.port("behind") + " / from 192.0.2.7, 127.0.0.1 by https"; status != 200 || text != want {
+			m.t.Errorf("%d %s, want %s", status, text, want)
+		}
+	},
+	"Health checks": func(m *migrated) { // one of the two is not there, so that all go to the other
+		for range 4 {
+			_, header, text := m.ask("GET", "https://app.example.org/", nil)
+			if !strings.HasPrefix(text, "app GET") || !strings.HasPrefix(header.Get("Set-Cookie"), "lb=") {
+				m.t.Errorf("%v %s", header, text)
+			}
+		}
+	},
+	"Client certificates": func(m *migrated) {
+		raw := tls.Client(m.dial("https"), m.client("app.example.org"))
+		defer raw.Close()
+		if _, err := raw.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "certificate required") {
+			m.t.Errorf("without a certificate: %v", err)
+		}
+		pair, err := tls.LoadX509KeyPair(filepath.Join(m.dir, "example.org.pem"), filepath.Join(m.dir, "example.org.key"))
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.tls.Certificates = []tls.Certificate{pair}
+		m.wants("https://app.example.org/", 200, "app GET")
+	},
+	"TLS passed through by name": func(m *migrated) {
+		other := tls.Client(m.dial("db"), m.client("other.example.org"))
+		if err := other.Handshake(); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
+			m.t.Errorf("another name: %v", err)
+		}
+		other.Close()
+		c := m.dial("db")
+		defer c.Close()
+		go tls.Client(c, m.client("mail.example.org")).Handshake() // whose first record comes back from the echo, TLS unopened
+		first := make([]byte, 3)
+		if _, err := io.ReadFull(c, first); err == nil && first[0] != 22 {
+			m.t.Errorf("% x", first)
+		}
+	},
+	"Access log": func(m *migrated) {
+		m.wants("https://www.example.org/?token=secret", 200, "index of www")
+		until(m.t, "the line is there", func() bool {
+			text, _ := os.ReadFile(filepath.Join(m.dir, "access.log"))
+			return strings.Contains(string(text), "\"GET /?token=- HTTP/1.1\" 200 12 ")
+		})
+	},
+	"Status and metrics": func(m *migrated) {
+		if status, _, text := m.ask("GET", "metrics://127.0.0.1/metrics", nil); status != 200 || !strings.Contains(text, "\nedge_") {
+			m.t.Errorf("%d %.100s", status, text)
+		}
+		m.wants("metrics://127.0.0.1/healthz", 200, "")
+		m.wants("metrics://127.0.0.1/readyz", 200, "")
+	},
 	"Login in front of an app": func(m *migrated) {
 		m.wants("https://app.example.org/", 401, "")
 		m.wants("https://www.example.org/", 200, "index of www")
@@ -120,8 +198,8 @@ var migrations = map[string]func(m *migrated){
 // Each configuration of docs/MIGRATING.md does what it is there for.
 func TestMigrating(t *testing.T) {
 	begin, sections := migratingDoc(t)
-	if len(sections) < 16 {
-		t.Errorf("the page has %d sections, not 16", len(sections))
+	if len(sections) < 20 {
+		t.Errorf("the page has %d sections, not 20", len(sections))
 	}
 	for heading, text := range sections {
 		t.Run(heading, func(t *testing.T) {
@@ -182,11 +260,18 @@ func newMigrated(t *testing.T, text string) *migrated {
 			t.Fatal(err)
 		}
 	}
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost+1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "htpasswd"), []byte("alice:"+string(hash)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	m.roots = certify(t, filepath.Join(dir, "example.org.pem"), filepath.Join(dir, "example.org.key"))
 	m.proc = startIn(t, dir, "edge", strings.NewReplacer(
-		`"/var/lib/edge"`, `"DIR/state"`, `"/etc/ssl/example.org.pem"`, `"DIR/example.org.pem"`, `"/etc/ssl/private/example.org.key"`, `"DIR/example.org.key"`,
+		`"/var/lib/edge"`, `"DIR/state"`, `"/etc/ssl/example.org.pem"`, `"DIR/example.org.pem"`, `"/etc/ssl/private/example.org.key"`, `"DIR/example.org.key"`, `"/etc/ssl/clients.pem"`, `"DIR/example.org.pem"`,
 		`"/srv/`, `"DIR/`, `"/etc/edge/`, `"DIR/`,
-		`":443"`, `"127.0.0.1:0"`, `":80"`, `"[::1]:0"`, `":5432"`, `"127.0.0.2:0"`, `"127.0.0.1:9180"`, `"127.0.0.3:0"`,
+		`":443"`, `"127.0.0.1:0"`, `":80"`, `"[::1]:0"`, `":5432"`, `"127.0.0.2:0"`, `"127.0.0.1:9180"`, `"127.0.0.3:0"`, `"127.0.0.1:8080"`, `"127.0.0.4:0"`,
 		`127.0.0.1:3000`, migratedApp(t), `127.0.0.1:3001`, "127.0.0.1:1", `127.0.0.1:15432`, echoServer(t),
 	).Replace(text))
 	return m
@@ -265,7 +350,11 @@ func (m *migrated) ask(method, url string, body io.Reader, fields ...string) (st
 	m.t.Helper()
 	scheme, rest, _ := strings.Cut(url, "://")
 	host, path, _ := strings.Cut(rest, "/")
-	r, err := http.NewRequestWithContext(m.t.Context(), method, scheme+"://"+host+":"+m.port(scheme)+"/"+path, body)
+	listener := scheme
+	if scheme != "https" {
+		scheme = "http"
+	}
+	r, err := http.NewRequestWithContext(m.t.Context(), method, scheme+"://"+host+":"+m.port(listener)+"/"+path, body)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -276,7 +365,7 @@ func (m *migrated) ask(method, url string, body io.Reader, fields ...string) (st
 	transport := &http.Transport{
 		DisableCompression: true, TLSClientConfig: m.client(host),
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, m.addr(scheme))
+			return new(net.Dialer).DialContext(ctx, network, m.addr(listener))
 		},
 	}
 	defer transport.CloseIdleConnections()
