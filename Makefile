@@ -17,8 +17,8 @@ bench_packages = nginx haproxy wrk nghttp2-client openssl
 bench_programs = nginx haproxy wrk h2load openssl
 
 # And for conformance, beside both.
-conformance_packages = redis-server redis-tools hey testssl.sh
-conformance_programs = redis-server redis-cli hey testssl
+conformance_packages = redis-server redis-tools hey testssl.sh prometheus
+conformance_programs = redis-server redis-cli hey testssl promtool
 
 FUZZTIME = 30s
 BENCH =
@@ -68,7 +68,7 @@ fuzz:
 
 conformance: tools conformance-tools
 	CI=true PATH="$$PATH:$(CURDIR)/bin" CONFORMANCE=docs/CONFORMANCE.md go test -count=1 -timeout 15m \
-		-run '^(TestConformance|TestPeers|TestSlowClients|TestH2Spec|TestClients|TestRedisThroughTunnels|TestScan)$$' .
+		-run '^(TestConformance|TestPeers|TestSlowClients|TestH2Spec|TestClients|TestRedisThroughTunnels|TestPromtool|TestScan)$$' .
 	cd test/grpc && go vet ./... && go test -count=1 ./...
 
 # The profile leaves readRecordOrCCS out, so that its callees stand directly below crypto/tls's Read and are put into it: only then the
