@@ -1,6 +1,6 @@
 # make run    builds edge and serves conf/edge.toml
 # make check  gofmt, vet, staticcheck, and every test with the race detector: floors and package comments are among them
-# make fuzz   looks for new input that breaks what reads requests, and the configuration, FUZZTIME for each target
+# make fuzz   looks for new input that breaks what reads requests and answers (FUZZTIME for each target), the configuration and more (FUZZSHORT)
 # make test   what check does, having installed what the tests need
 # make conformance   asks edge, nginx, haproxy and net/http about every request of the table, has slow clients besiege edge, other
 #                    people's programs ask it and testssl look at its TLS, and writes the figures of docs/CONFORMANCE.md; then gRPC's
@@ -20,7 +20,9 @@ bench_programs = nginx haproxy wrk h2load openssl
 conformance_packages = redis-server redis-tools hey testssl.sh prometheus
 conformance_programs = redis-server redis-cli hey testssl promtool
 
+# For what reads requests and answers, and for all else that reads what others wrote.
 FUZZTIME = 30s
+FUZZSHORT = 10s
 BENCH =
 
 .PHONY: run build test check fuzz conformance tools pgo bench bench-tools conformance-tools
@@ -40,12 +42,12 @@ check:
 	go test -race -pgo=off -timeout 14m ./...
 	go test -run 'Alloc|Stack' . ./edge/h1 ./edge/proxy ./edge/static ./edge/upstream ./edge/wire # the race detector makes both larger, so these are left out above
 
-# Go's fuzzing coordinator may take the end of FUZZTIME for a failure, "context deadline exceeded", where its workers get no CPU just then
+# Go's fuzzing coordinator may take the end of its time for a failure, "context deadline exceeded", where its workers get no CPU just then
 # (go.dev/issue/75804). That is no find: a find says which file holds its input. A number of inputs in place of a time would not run into this,
 # but how long it takes is anybody's guess. All else that fails is a failure.
 define fuzz
-@echo "fuzz $(1), $(FUZZTIME)"; \
-out=$$(go test -run '^$$' -fuzz '^$(1)$$' -fuzztime $(FUZZTIME) $(2) 2>&1); status=$$?; echo "$$out" | tail -n 30; \
+@echo "fuzz $(1), $(3)"; \
+out=$$(go test -run '^$$' -fuzz '^$(1)$$' -fuzztime $(3) $(2) 2>&1); status=$$?; echo "$$out" | tail -n 30; \
 if [ $$status = 0 ]; then exit 0; fi; \
 case "$$out" in \
 	*"Failing input"*|*panic:*) exit 1;; \
@@ -55,16 +57,18 @@ esac
 endef
 
 fuzz:
-	$(call fuzz,FuzzHead,./edge/h1)
-	$(call fuzz,FuzzChunks,./edge/h1)
-	$(call fuzz,FuzzAnswer,./edge/h1)
-	$(call fuzz,FuzzRanges,./edge/static)
-	$(call fuzz,FuzzAcceptEncoding,./edge/static)
-	$(call fuzz,FuzzTags,./edge/static)
-	$(call fuzz,FuzzCheck,./edge/wire)
-	$(call fuzz,FuzzCanonicalHost,./edge/wire)
-	$(call fuzz,FuzzHeader,./listeners/proxyproto)
-	$(call fuzz,FuzzParse,./conf)
+	$(call fuzz,FuzzHead,./edge/h1,$(FUZZTIME))
+	$(call fuzz,FuzzChunks,./edge/h1,$(FUZZTIME))
+	$(call fuzz,FuzzAnswer,./edge/h1,$(FUZZTIME))
+	$(call fuzz,FuzzCheck,./edge/wire,$(FUZZTIME))
+	$(call fuzz,FuzzCanonicalHost,./edge/wire,$(FUZZTIME))
+	$(call fuzz,FuzzRanges,./edge/static,$(FUZZSHORT))
+	$(call fuzz,FuzzAcceptEncoding,./edge/static,$(FUZZSHORT))
+	$(call fuzz,FuzzTags,./edge/static,$(FUZZSHORT))
+	$(call fuzz,FuzzHeader,./listeners/proxyproto,$(FUZZSHORT))
+	$(call fuzz,FuzzForwarded,./edge/forwarded,$(FUZZSHORT))
+	$(call fuzz,FuzzLines,./edge/accesslog,$(FUZZSHORT))
+	$(call fuzz,FuzzParse,./conf,$(FUZZSHORT))
 
 conformance: tools conformance-tools
 	CI=true PATH="$$PATH:$(CURDIR)/bin" CONFORMANCE=docs/CONFORMANCE.md go test -count=1 -timeout 15m \
