@@ -344,3 +344,32 @@ func TestKilled(t *testing.T) {
 		t.Errorf("%d lines of %d requests", got, n)
 	}
 }
+
+// What is no request has a line of its own and is counted, over both engines: requests are lines.
+func TestRefusedIsLogged(t *testing.T) {
+	dir, text := sites(t, webApp(t), echoServer(t))
+	p := startIn(t, dir, "edge", text+metricsListener)
+	c := p.connect("http", nil)
+	defer c.Close()
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: a.test\r\nX : y\r\n\r\n")
+	if a, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || a.StatusCode != 400 {
+		t.Fatal(a, err)
+	}
+	wants(t, p.curl("https", "app.localhost", "/", "--http2", "-i", "-H", "Host: app..localhost"), "HTTP/2 400")
+	p.wantMetrics(map[string]string{
+		`edge_http_requests_total{code="4xx",method="other",vhost="-"}`: "1",
+		`edge_http_requests_total{code="4xx",method="GET",vhost="-"}`:   "1",
+	})
+	log, err := os.ReadFile(filepath.Join(dir, "state", "access.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`"event":"request","id":"[^"]+","listener":"http","client":"[^"]+","proto":"HTTP/1.1","status":400,.*"error":"h1: `,
+		`"event":"request","id":"[^"]+","listener":"https","client":"[^"]+","method":"GET","proto":"HTTP/2.0","tls":"TLS 1.3","status":400,.*"error":"`,
+	} {
+		if !regexp.MustCompile(want).Match(log) {
+			t.Errorf("no line like %s in:\n%s", want, log)
+		}
+	}
+}

@@ -35,6 +35,13 @@ func begin(log *accesslog.Log, l *listener, x *wire.Exchange) {
 	}
 }
 
+// refused accounts for what an engine has refused: it was no request, so no site's.
+func (e *entry) refused(r *record.Record) {
+	snap := e.snapshot()
+	r.ID, r.Event, r.Counter = record.NewID(r.Start), record.Request, e.listener(snap).strays
+	account(snap.log, r)
+}
+
 // account logs and counts what has come of a request.
 func account(log *accesslog.Log, r *record.Record) {
 	r.Took = time.Since(r.Start)

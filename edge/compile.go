@@ -149,7 +149,7 @@ func (snap *Snapshot) settle(s *Server, d *listeners.Draft) {
 			KeepAlive: l.conf.KeepAlive, Announcers: announcers(l.conf), Passthrough: snap.passthrough(l.conf, &s.tunnels)}
 		if l.conf.Protocol.HTTP() {
 			snap.entries[socket] = snap.entry(s, socket, l.conf.Protocol)
-			st.Handler = snap.entries[socket]
+			st.Handler, st.Refused = snap.entries[socket], snap.entries[socket].refused
 		} else {
 			st.Tunnel = snap.tunnel(l.conf, &s.tunnels)
 		}

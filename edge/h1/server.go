@@ -231,6 +231,13 @@ func (c *conn) reject(err error) {
 	c.writing.set(c.o.Info.Write)
 	c.nc.Write(refused(no))
 	c.writing.clear()
+	if told := c.o.Info.Refused; told != nil {
+		r := &record.Record{Start: time.Now(), Listener: c.o.Info.Listener, Client: c.o.Info.Remote, Proto: protoNames[1], Status: no.status, Err: no}
+		if c.o.Info.TLS != nil {
+			r.TLS = c.o.Info.TLS.Version
+		}
+		told(r)
+	}
 }
 
 // fillIn makes the Exchange of the request.

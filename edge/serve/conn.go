@@ -52,7 +52,7 @@ func newConn(nc net.Conn, settings *Settings, server *Server) *Conn {
 	c.info = &wire.Conn{
 		Listener: settings.Listener, Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()),
 		Body: settings.Timeouts.Body, Write: settings.Timeouts.Write, Tunnel: settings.Timeouts.Tunnel, Context: c.ctx,
-		Retire: func() { c.tell(0) },
+		Refused: settings.Refused, Retire: func() { c.tell(0) },
 	}
 	return c
 }

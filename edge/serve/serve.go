@@ -16,6 +16,7 @@ import (
 	"unique"
 
 	"edge/conf"
+	"edge/edge/record"
 	"edge/edge/wire"
 )
 
@@ -29,6 +30,8 @@ type Settings struct {
 	MaxHeader int
 	// Handler answers requests; nil: Tunnel gets the connection.
 	Handler wire.Handler
+	// Refused is wire.Conn's.
+	Refused func(*record.Record)
 	// Tunnel relays c until ctx ends or either side does. What c implements besides net.Conn is wire.Stream.
 	Tunnel Relay
 	// Announcers begin with a PROXY header; nil: nobody does.

@@ -40,6 +40,7 @@ func ServeHTTP(h Handler, conn *Conn, last func() bool) http.Handler {
 			a.progress()
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			a.body.end()
+			a.refused(err)
 			return
 		}
 		h.Serve(x)
@@ -62,6 +63,20 @@ type answer struct {
 	aborted            atomic.Bool
 	stopGone           func()
 	body               body
+}
+
+// refused tells who wants to know of a request that is none.
+func (a *answer) refused(err error) {
+	if a.conn.Refused == nil {
+		return
+	}
+	r := &record.Record{
+		Start: time.Now(), Listener: a.conn.Listener, Client: a.conn.Remote, Proto: a.r.Proto, Method: []byte(a.r.Method), Status: http.StatusBadRequest, Err: err,
+	}
+	if a.conn.TLS != nil {
+		r.TLS = a.conn.TLS.Version
+	}
+	a.conn.Refused(r)
 }
 
 // exchange makes the canonical request out of what net/http parsed, or says why there is none.

@@ -60,6 +60,9 @@ type Conn struct {
 	Policy unique.Handle[string]
 	// ClientCert is what upstreams are told of the client's certificate; empty: it showed none that counts.
 	ClientCert Fields
+	// Refused is told of what was no request, and so never became an Exchange, once that was answered; nil: nobody is told. Method and Path may be
+	// missing, or of any kind.
+	Refused func(*record.Record)
 	// Retire makes the connection end as soon as it can without loss: the next answer says so. Safe concurrently; nil: it cannot be told.
 	Retire func()
 }
