@@ -287,7 +287,10 @@ func TestRetriesInTime(t *testing.T) {
 		scheme          string
 		response, holds time.Duration
 		most            time.Duration // of which the sweeper has two seconds
-	}{{"http", 4 * time.Second, 3900 * time.Millisecond, 7400 * time.Millisecond}, {"h2c", 2 * time.Second, 1900 * time.Millisecond, 3400 * time.Millisecond}} {
+	}{
+		{"http", 4 * time.Second, 3900 * time.Millisecond, 7400 * time.Millisecond},
+		{"h2c", 2 * time.Second, 1900 * time.Millisecond, 3400 * time.Millisecond},
+	} {
 		t.Run(c.scheme, func(t *testing.T) {
 			t.Parallel()
 			asked := make(chan struct{}, 2)
