@@ -40,7 +40,8 @@ func TestHealthChecks(t *testing.T) {
 	dir := t.TempDir()
 	p := startIn(t, dir, "edge", config+up+health+vhost)
 	ill.Store(true)
-	down := fmt.Sprintf(`level=WARN msg="target set aside" upstream=two target=%s until="it passes its health checks" error="the answer has the status 503"`, a)
+	down := `level=WARN msg="target set aside" upstream=two target=` + a +
+		` until="it passes its health checks" error="the answer has the status 503"`
 	p.waitLog(down)
 	for range 4 {
 		wants(t, p.curl("http", "two.localhost", "/"), "b []")
@@ -87,7 +88,8 @@ func TestStickyCookie(t *testing.T) {
 	comesBack := func(when string) {
 		t.Helper()
 		for range 3 {
-			if answer := p.curl("https", "two.localhost", "/", "-i", "-b", "x=y; "+m[1]); !strings.HasSuffix(answer, "b [x=y]") || strings.Contains(answer, "set-cookie") {
+			answer := p.curl("https", "two.localhost", "/", "-i", "-b", "x=y; "+m[1])
+			if !strings.HasSuffix(answer, "b [x=y]") || strings.Contains(answer, "set-cookie") {
 				t.Errorf("%s: got %s", when, answer)
 			}
 		}

@@ -287,7 +287,10 @@ func TestRetriesInTime(t *testing.T) {
 		scheme          string
 		response, holds time.Duration
 		most            time.Duration // of which the sweeper has two seconds
-	}{{"http", 4 * time.Second, 3900 * time.Millisecond, 7400 * time.Millisecond}, {"h2c", 2 * time.Second, 1900 * time.Millisecond, 3400 * time.Millisecond}} {
+	}{
+		{"http", 4 * time.Second, 3900 * time.Millisecond, 7400 * time.Millisecond},
+		{"h2c", 2 * time.Second, 1900 * time.Millisecond, 3400 * time.Millisecond},
+	} {
 		t.Run(c.scheme, func(t *testing.T) {
 			t.Parallel()
 			asked := make(chan struct{}, 2)
@@ -356,6 +359,16 @@ func crowded(t *testing.T, queue *conf.Queue) (*many, *upstream.Upstream) {
 	return m, pool(t, s)
 }
 
+// goesOn has a request that waits be answered.
+func (m *many) goesOn(t *testing.T) {
+	t.Helper()
+	select {
+	case m.release <- struct{}{}:
+	case <-time.After(patience):
+		t.Fatal("in vain: no request waits")
+	}
+}
+
 // Where all targets are full, and the queue, a request is told to come again in a second; the target never sees it.
 func TestFull(t *testing.T) {
 	m, u := crowded(t, nil)
@@ -369,7 +382,7 @@ func TestFull(t *testing.T) {
 	if r := wait(t, "the record", records); r.Err != upstream.ErrFull || r.Upstream != "" {
 		t.Errorf("the record has %+v", r)
 	}
-	m.release <- struct{}{}
+	m.goesOn(t)
 	if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != 200 {
 		t.Errorf("got %v, %v", resp, err)
 	}
@@ -404,14 +417,14 @@ func TestQueue(t *testing.T) {
 	if resp, _ := asks(t, dial, sent("GET", "")); resp.StatusCode != 503 {
 		t.Errorf("the queue is full: %v", resp)
 	}
-	m.release <- struct{}{}
+	m.goesOn(t)
 	wait(t, "the next request", m.reached)
-	m.release <- struct{}{}
+	m.goesOn(t)
 	if got := wait(t, "an answer", order); got != "0" {
 		t.Errorf("the first answer is for %s", got)
 	}
 	wait(t, "the next request", m.reached)
-	m.release <- struct{}{}
+	m.goesOn(t)
 	all.Wait()
 
 	m, u = crowded(t, &conf.Queue{Size: 2, Timeout: 50 * time.Millisecond})
@@ -421,7 +434,7 @@ func TestQueue(t *testing.T) {
 	if resp, _ := asks(t, dial, sent("GET", "")); resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "1" {
 		t.Errorf("in vain: %v", resp)
 	}
-	m.release <- struct{}{}
+	m.goesOn(t)
 }
 
 // A client that leaves gives up its place, over HTTP/1.1 and HTTP/2; the target never sees the request.
@@ -446,7 +459,7 @@ func TestQueueLeft(t *testing.T) {
 			<-ended
 		}
 		waitFor(t, "it leaves", func() bool { return u.Waiting() == 0 })
-		m.release <- struct{}{}
+		m.goesOn(t)
 		if resp, _ := asks(t, dial, sent("GET", "")); resp.StatusCode != 200 {
 			t.Errorf("got %v", resp)
 		}

@@ -40,7 +40,8 @@ func (f *framed) calls(stream uint32, path string) {
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
 	for _, h := range [][2]string{
-		{":method", "POST"}, {":scheme", "https"}, {":path", path}, {":authority", "a.test"}, {"content-type", "application/grpc"}, {"te", "trailers"}, {"grpc-timeout", "5S"},
+		{":method", "POST"}, {":scheme", "https"}, {":path", path}, {":authority", "a.test"},
+		{"content-type", "application/grpc"}, {"te", "trailers"}, {"grpc-timeout", "5S"},
 	} {
 		enc.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]})
 	}

@@ -84,6 +84,9 @@ func TestChecks(t *testing.T) {
 			t.Errorf("two bad checks, a good one, two bad ones: tried first: %q; logged %q", got, log)
 		}
 		pass(1)
+		if stats := (Set{nil: w.Upstream}).Stats(); !stats[0].Aside || stats[1].Aside {
+			t.Errorf("the status has %+v", stats)
+		}
 		const down = "level=WARN msg=\"target set aside\" upstream=up target=a until=\"it passes its health checks\" error=broken\n"
 		if got, log := firsts(w.Upstream, 4), w.take(); got != "bbbb" || log != down {
 			t.Errorf("three bad ones: tried first: %q; logged %q", got, log)
@@ -99,7 +102,8 @@ func TestChecks(t *testing.T) {
 			t.Errorf("a good check, a bad one, a good one: tried first: %q; logged %q", got, log)
 		}
 		pass(1)
-		if got, log := firsts(w.Upstream, 4), w.take(); got != "abab" && got != "baba" || log != "level=INFO msg=\"target is back\" upstream=up target=a by=\"its health checks\"\n" {
+		const back = "level=INFO msg=\"target is back\" upstream=up target=a by=\"its health checks\"\n"
+		if got, log := firsts(w.Upstream, 4), w.take(); got != "abab" && got != "baba" || log != back {
 			t.Errorf("two good checks: tried first: %q; logged %q", got, log)
 		}
 	})

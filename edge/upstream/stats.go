@@ -55,7 +55,7 @@ func (u *Upstream) stats() (list []Stats) {
 	defer u.mu.Unlock()
 	for _, t := range u.targets {
 		list = append(list, Stats{
-			Upstream: u.name, Target: t.Name, Requests: t.counts.turns.Load(), Failures: t.counts.failures.Load(), InFlight: t.InFlight(), Aside: t.aside,
+			Upstream: u.name, Target: t.Name, Requests: t.counts.turns.Load(), Failures: t.counts.failures.Load(), InFlight: t.InFlight(), Aside: t.aside || t.down,
 		})
 	}
 	return list
