@@ -68,7 +68,7 @@ f.toml:6:101: "unix" is who comes by a unix socket, and listener "a" has none
 f.toml:6:109: proxy_protocol "2001:db8::1/32" has bits behind its length; "2001:db8::/32" is the prefix that holds it
 f.toml:6:127: proxy_protocol "::ffff:10.0.0.1" must be written as IPv4
 f.toml:11:18: proxy_protocol must not be empty
-f.toml:16:18: proxy_protocol must be a string or a list of strings, is a boolean`},
+f.toml:16:18: proxy_protocol must be a list of addresses, like ["192.0.2.1", "10.0.0.0/8"], is a boolean`},
 	{"proxy_protocol out", `
 [[upstream]]
 name = "a"

@@ -20,7 +20,7 @@ health = { path = "/a?b c", status = 200 }
 [[upstream]]
 name = "d"
 targets = "http://d"
-health = { path = "?a" }
+health = { path = "?a", host = "d/e" }
 [[upstream]]
 name = "e"
 targets = "http://e"
@@ -34,7 +34,7 @@ f.toml:5:78: status must be at most 599, is 600
 f.toml:5:83: status must be an integer, is a string
 f.toml:5:100: passes must be at least 1, is 0
 f.toml:5:111: fails must be at most 100, is 101
-f.toml:5:123: host "a b" has no valid host
+f.toml:5:123: host must be a name or an address, perhaps with a port, like "app.example.org:8080", is "a b"
 f.toml:5:130: unknown key "port" in health; did you mean "host"?
 f.toml:9:12: status is of no use without a path: then targets are only connected to
 f.toml:9:21: status must not be empty
@@ -42,6 +42,7 @@ f.toml:9:25: host is of no use without a path: then targets are only connected t
 f.toml:13:19: path "/a?b c" holds ' ', which has no place in a query
 f.toml:13:38: status must be a list of statuses, like [200, 204], is an integer
 f.toml:17:19: path "?a" must start with "/"
+f.toml:17:32: host must be a name or an address, perhaps with a port, like "app.example.org:8080", is "d/e"
 f.toml:21:10: health must be a table, is a boolean`},
 	{"retries", `
 [[upstream]]

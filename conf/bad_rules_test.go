@@ -141,14 +141,14 @@ echo = true
 "400-410" = "a.html"
 "501" = ""
 ` + https, `
-f.toml:7:1: "399" must be a status from 400 to 599, or a range of them: "404", "502-504"
-f.toml:8:1: "600" must be a status from 400 to 599, or a range of them: "404", "502-504"
-f.toml:9:1: "504-502" must be a status from 400 to 599, or a range of them: "404", "502-504"
-f.toml:10:1: "40" must be a status from 400 to 599, or a range of them: "404", "502-504"
-f.toml:11:1: "4040" must be a status from 400 to 599, or a range of them: "404", "502-504"
-f.toml:12:1: "abc" must be a status from 400 to 599, or a range of them: "404", "502-504"
-f.toml:13:1: "500-" must be a status from 400 to 599, or a range of them: "404", "502-504"
-f.toml:14:1: "400-410" has a page already, f.toml:6:1
+f.toml:7:1: error_pages: "399" must be a status from 400 to 599, or a range of them: "404", "502-504"
+f.toml:8:1: error_pages: "600" must be a status from 400 to 599, or a range of them: "404", "502-504"
+f.toml:9:1: error_pages: "504-502" must be a status from 400 to 599, or a range of them: "404", "502-504"
+f.toml:10:1: error_pages: "40" must be a status from 400 to 599, or a range of them: "404", "502-504"
+f.toml:11:1: error_pages: "4040" must be a status from 400 to 599, or a range of them: "404", "502-504"
+f.toml:12:1: error_pages: "abc" must be a status from 400 to 599, or a range of them: "404", "502-504"
+f.toml:13:1: error_pages: "500-" must be a status from 400 to 599, or a range of them: "404", "502-504"
+f.toml:14:1: error_pages: "400-410" has a page already, f.toml:6:1
 f.toml:15:9: 501 must not be empty`},
 	{"maintenance", `
 [[vhost]]
@@ -179,10 +179,9 @@ rate_limit = 10
 	echo = true
 	rate_limit = { per = "0s", brust = 1 }
 ` + https, `
-f.toml:5:14: rate_limit must be a table, is an integer
-f.toml:5:14: rate_limit needs "requests"
+f.toml:5:14: rate_limit must be false or a table { requests, per, burst }, is an integer
 f.toml:9:28: requests must be at least 1, is 0
-f.toml:9:37: per must be at most 24h0m0s
+f.toml:9:37: per must be at most 24h
 f.toml:9:52: burst must be at most 100000, is 100001
 f.toml:13:15: rate_limit needs "requests"
 f.toml:13:23: per must be more than 0
@@ -207,11 +206,16 @@ basic_auth = { realm = "a\"b" }
 	echo = true
 	access = ["alice"]
 	basic_auth = { file = "users" }
+	[[vhost.route]]
+	path = "/d"
+	echo = true
+	basic_auth = "users"
 ` + https + login, `
 f.toml:6:14: basic_auth needs "file"
 f.toml:6:24: realm must be plain ASCII without quotes and backslashes, is "a\"b"
 f.toml:10:11: /a has basic_auth, f.toml:6:14, and access for some: one of the two; basic_auth = false takes a [[vhost]]'s off
-f.toml:19:11: /c has basic_auth, f.toml:20:15, and access for some: one of the two; basic_auth = false takes a [[vhost]]'s off`},
+f.toml:19:11: /c has basic_auth, f.toml:20:15, and access for some: one of the two; basic_auth = false takes a [[vhost]]'s off
+f.toml:24:15: basic_auth must be false or a table { file, realm }, is a string`},
 	{"passwords over plain http", `
 [[vhost]]
 hosts = "a"

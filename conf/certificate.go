@@ -43,7 +43,7 @@ func (l *loader) issuer(t *table, files bool) string {
 	v := t.get("issuer")
 	switch {
 	case v.raw == any("acme"):
-		v.mistake("%q %s", v.raw, notBuilt)
+		v.mistake("%s = %q %s", v.key, v.raw, notBuilt)
 	case v.given():
 		return v.oneOf("", "files", "dev")
 	case files:

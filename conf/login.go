@@ -19,7 +19,7 @@ func (l *loader) login(v value) {
 	lg.Idle = idle.duration(12 * time.Hour)
 	lg.Lifetime = t.get("lifetime").duration(168 * time.Hour)
 	if lg.Idle > lg.Lifetime {
-		idle.mistake("idle, %v, must not be longer than lifetime, %v", lg.Idle, lg.Lifetime)
+		idle.mistake("idle, %s, must not be longer than lifetime, %s", written(lg.Idle), written(lg.Lifetime))
 	}
 	https := func(ln *Listener) bool { return ln.Protocol == HTTPS }
 	if !slices.ContainsFunc(l.config.Listeners, https) {
@@ -30,7 +30,7 @@ func (l *loader) login(v value) {
 
 func registration(v value) Registration {
 	if v.raw == any("invite") {
-		v.mistake("%q %s", v.raw, notBuilt)
+		v.mistake("%s = %q %s", v.key, v.raw, notBuilt)
 		return Closed
 	}
 	return Registration(v.oneOf(string(Closed), string(Closed), string(Open)))

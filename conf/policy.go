@@ -136,8 +136,8 @@ func checkedHost(v value) string {
 	if s == "" {
 		return ""
 	}
-	if err := checkAuthority(s); err != nil {
-		v.mistake("host %q %v", s, err)
+	if checkAuthority(s) != nil || strings.ContainsAny(s, "/?") {
+		v.mistake(`host must be a name or an address, perhaps with a port, like "app.example.org:8080", is %q`, s)
 	}
 	return s
 }

@@ -17,12 +17,22 @@ func (ps Prefixes) Contains(a netip.Addr) bool {
 
 // prefixes reads a list of prefixes; an address alone is a prefix of one.
 func prefixes(v value) (ps Prefixes) {
-	for _, item := range v.list() {
+	for _, item := range addresses(v) {
 		if p, ok := prefix(item); ok {
 			ps = append(ps, p)
 		}
 	}
 	return ps
+}
+
+// addresses is v's list, which true, as other servers have it for some of these keys, does not stand for.
+func addresses(v value) []value {
+	switch v.raw.(type) {
+	case nil, string, []any:
+		return v.list()
+	}
+	v.must(`a list of addresses, like ["192.0.2.1", "10.0.0.0/8"]`)
+	return nil
 }
 
 func prefix(v value) (netip.Prefix, bool) {
@@ -61,7 +71,7 @@ func trustedProxies(ln *Listener, v value) {
 // peers reads who is believed when they say who a client is: prefixes, and "unix" for everyone who can reach a unix socket of the listener.
 // It warns of a prefix that is everybody: each client then says itself who it is.
 func peers(ln *Listener, v value) (ps Prefixes, unix bool) {
-	for _, item := range v.list() {
+	for _, item := range addresses(v) {
 		if item.raw == any("unix") {
 			unix = true
 			if !slices.ContainsFunc(ln.Addresses, func(a Address) bool { return a.Network == "unix" }) {

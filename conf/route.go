@@ -42,6 +42,10 @@ func routePath(v value) string {
 		v.mistake("path %q is reserved: edge answers below /.edge/ itself", s)
 		return ""
 	}
+	if below, all := strings.CutSuffix(s, "/*"); all {
+		v.mistake(`path %q must end without "*": all below it is %q`, s, below+"/")
+		return ""
+	}
 	return s
 }
 

@@ -123,12 +123,15 @@ func rateLimit(v value) *RateLimit {
 	if v.raw == any(false) {
 		return nil
 	}
-	t := v.table("rate_limit")
+	t := v.tableOr("false", "rate_limit", "{ requests, per, burst }")
+	if t == nil {
+		return nil
+	}
 	defer t.done()
 	r := &RateLimit{Pos: v.pos(), Requests: t.need("requests").integer(1, 1, mostRequests)}
 	per := t.get("per")
 	if r.Per = per.duration(time.Second); r.Per > mostPer {
-		per.mistake("per must be at most %v", mostPer)
+		per.mistake("per must be at most %s", written(mostPer))
 	}
 	r.Burst = t.get("burst").integer(min(r.Requests, mostBurst), 1, mostBurst)
 	return r
@@ -139,7 +142,10 @@ func basicAuth(v value) *BasicAuth {
 	if v.raw == any(false) {
 		return nil
 	}
-	t := v.table("basic_auth")
+	t := v.tableOr("false", "basic_auth", "{ file, realm }")
+	if t == nil {
+		return nil
+	}
 	defer t.done()
 	b := &BasicAuth{Pos: v.pos(), File: t.need("file").path()}
 	realm := t.get("realm")
@@ -219,11 +225,10 @@ func maintenance(v value) *Maintenance {
 	case any(true):
 		return &Maintenance{Pos: v.pos(), RetryAfter: defaultRetryAfter}
 	}
-	if _, ok := v.raw.(map[string]any); !ok {
-		v.must("true, false or a table { page, retry_after, allow }")
+	t := v.tableOr("true, false", "maintenance", "{ page, retry_after, allow }")
+	if t == nil {
 		return nil
 	}
-	t := v.table("maintenance")
 	defer t.done()
 	return &Maintenance{Pos: v.pos(), Page: t.get("page").path(), RetryAfter: t.get("retry_after").duration(defaultRetryAfter), Allow: prefixes(t.get("allow"))}
 }
@@ -236,12 +241,12 @@ func errorPages(v value) (pages []ErrorPage) {
 		p := ErrorPage{Pos: file.place.key, Page: file.path()}
 		var err error
 		if p.First, p.Last, err = statuses(key); err != nil {
-			file.mistakeAtKey("%v", err)
+			file.mistakeAtKey("error_pages: %v", err)
 			continue
 		}
 		for _, q := range pages {
 			if p.First <= q.Last && q.First <= p.Last {
-				file.mistakeAtKey("%q has a page already, %v", key, q.Pos)
+				file.mistakeAtKey("error_pages: %q has a page already, %v", key, q.Pos)
 			}
 		}
 		pages = append(pages, p)

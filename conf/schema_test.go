@@ -36,3 +36,21 @@ func TestProbeFindsEveryKey(t *testing.T) {
 		}
 	}
 }
+
+// The words of other servers lead to keys that there are.
+func TestWordsOfOtherServers(t *testing.T) {
+	tables := learn()
+	holds := func(key string) bool {
+		for _, keys := range tables {
+			if slices.Contains(keys, key) {
+				return true
+			}
+		}
+		return false
+	}
+	for theirs, ours := range abroad {
+		if !holds(ours) {
+			t.Errorf("%q leads to %q, which is no key", theirs, ours)
+		}
+	}
+}

@@ -96,12 +96,28 @@ func (t *table) done() {
 
 // hint ends the message about an unknown key: what may have been meant, or where the key belongs.
 func (t *table) hint(key string) string {
+	if ours := abroad[key]; slices.Contains(t.known, ours) {
+		return `; here it is "` + ours + `"`
+	}
 	if _, d := closest(key, t.known); d > 1 {
 		if tables := t.l.tablesWith(key); tables != "" {
 			return "; it belongs " + tables
 		}
 	}
 	return didYouMean(key, t.known)
+}
+
+// abroad is what nginx, Caddy and HAProxy call what stands in the same place here.
+var abroad = map[string]string{
+	"server_name": "hosts", "server_names": "hosts", "location": "route", "listen": "address", "bind": "address",
+	"proxy_pass": "proxy", "reverse_proxy": "proxy", "root": "files", "file_server": "files", "return": "redirect", "redir": "redirect",
+	"try_files": "fallback", "autoindex": "browse", "gzip": "compress", "encode": "compress", "client_max_body_size": "max_body",
+	"add_header": "headers", "header": "headers", "proxy_set_header": "request_headers", "header_up": "request_headers",
+	"auth_basic": "basic_auth", "limit_req": "rate_limit", "error_page": "error_pages", "handle_errors": "error_pages",
+	"ssl_certificate": "cert", "ssl_certificate_key": "key", "ssl_client_certificate": "client_ca", "ssl_verify_client": "client_auth",
+	"ssl_protocols": "min_version", "server": "targets", "servers": "targets", "lb_policy": "balance", "maxconn": "max_in_flight",
+	"health_check": "health", "health_uri": "path", "uri": "path",
+	"proxy_connect_timeout": "connect", "proxy_read_timeout": "response", "set_real_ip_from": "trusted_proxies", "access_log": "access",
 }
 
 // didYouMean ends a message with the known word that is closest to the one given, if one is near.

@@ -123,6 +123,18 @@ func (v value) duration(byDefault time.Duration) time.Duration {
 	return d
 }
 
+// written gives a duration as people write it: "24h" where String says "24h0m0s".
+func written(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
 // delay reads a duration that may be 0.
 func (v value) delay(byDefault time.Duration) time.Duration {
 	s, ok := v.raw.(string)
@@ -232,6 +244,15 @@ func (v value) table(name string) *table {
 		v.must("a table")
 	}
 	return v.tableOf(name, nil, v.place)
+}
+
+// tableOr reads a table that something else may stand for; keys says what the table may have. It gives nil where it is no table.
+func (v value) tableOr(others, name, keys string) *table {
+	if _, ok := v.raw.(map[string]any); !ok {
+		v.must(others + " or a table " + keys)
+		return nil
+	}
+	return v.table(name)
 }
 
 // tableOf makes a table of what v holds. A name without brackets is one of several tables': their paths tell them apart.
