@@ -3,8 +3,11 @@ package serve
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,6 +106,7 @@ func (c *Conn) handshake() bool {
 	if err := t.HandshakeContext(c.ctx); err != nil {
 		c.server.handshakes.failed.Add(1)
 		c.server.Log.Debug("tls handshake", "listener", c.settings.Listener, "client", c.client(), "error", err)
+		c.answerPlain(err)
 		return false
 	}
 	c.SetDeadline(time.Time{})
@@ -110,6 +114,20 @@ func (c *Conn) handshake() bool {
 	c.Conn, c.info.TLS, c.info.ClientCert = t, &state, clientCert(&state)
 	c.server.handshakes.count(&state)
 	return true
+}
+
+// methods are the beginnings, as long as the head of a TLS record, of a request that came without TLS.
+var methods = []string{"GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH"}
+
+// answerPlain tells a client that speaks HTTP without TLS, where a handshake was due, what is wrong, in the way in which it can read it.
+func (c *Conn) answerPlain(err error) {
+	var record tls.RecordHeaderError
+	if c.settings.Handler == nil || !errors.As(err, &record) || record.Conn == nil || !slices.Contains(methods, string(record.RecordHeader[:])) {
+		return
+	}
+	const text = "This port speaks https: the address begins with https:// .\n"
+	fmt.Fprintf(c.under, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s",
+		len(text), text)
 }
 
 // tell makes the connection one that is to end, after a wait. The earliest call counts.

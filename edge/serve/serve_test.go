@@ -327,6 +327,43 @@ func TestTunnel(t *testing.T) {
 	<-empty
 }
 
+// Who speaks HTTP where a TLS handshake is due reads what is wrong; other bytes get no answer, and neither does a request where bytes are relayed.
+func TestPlainHTTPForTLS(t *testing.T) {
+	tests := []struct {
+		listener string
+		send     string
+		plain    bool
+	}{
+		{"https", "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", true},
+		{"https", "POST /form HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nform", true},
+		{"https", "SSH-2.0-OpenSSH_9.2\r\n", false},
+		{"tls", "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n", false},
+	}
+	conf := selfSigned(t)
+	for _, test := range tests {
+		w := newWorld(t, func(s *Settings) {
+			s.TLS = func(*tls.ClientHelloInfo) (*tls.Config, unique.Handle[string]) { return conf, unique.Handle[string]{} }
+			if test.listener == "tls" {
+				s.Handler = nil
+			}
+		})
+		c := w.dial()
+		c.send(test.send)
+		c.Conn.(*net.TCPConn).CloseWrite()
+		got, err := io.ReadAll(c.in)
+		if err != nil {
+			t.Errorf("%s, %q: %v", test.listener, test.send, err)
+		}
+		const head = "HTTP/1.1 400 Bad Request\r\n"
+		if plain := bytes.HasPrefix(got, []byte(head)) && bytes.Contains(got, []byte("https://")); plain != test.plain {
+			t.Errorf("%s, %q: answered %q", test.listener, test.send, got)
+		}
+		if w.served.Load() != 0 {
+			t.Errorf("%s, %q: it was served", test.listener, test.send)
+		}
+	}
+}
+
 // selfSigned is a server's TLS configuration that offers h2.
 func selfSigned(t *testing.T) *tls.Config {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
