@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"edge/conf"
@@ -89,5 +91,25 @@ func TestExplain(t *testing.T) {
 	}
 	if got := explain(errors.New("no memory")); got != "edge: no memory" {
 		t.Error(got)
+	}
+}
+
+// What is no command, and a file where none is taken, is a failure that says what would be right.
+func TestCommandLineMistakes(t *testing.T) {
+	tests := []struct{ args, want string }{
+		{"chek", `unknown command "chek" for "edge"`},
+		{"user ad alice", `unknown command "ad" for "edge user"`},
+		{"user add", "one name is needed: edge user add NAME"},
+		{"user remove a b", "one name is needed: edge user remove NAME"},
+		{"check a.toml", "edge check takes no argument: the configuration file is named with -c a.toml"},
+		{"conf/edge.toml", "edge takes no argument: the configuration file is named with -c conf/edge.toml"},
+	}
+	for _, test := range tests {
+		cmd := command(nil)
+		cmd.SetArgs(strings.Fields(test.args))
+		cmd.SetOut(io.Discard)
+		if err := cmd.Execute(); err == nil || !strings.HasPrefix(err.Error(), test.want) {
+			t.Errorf("edge %s: %v, want %q", test.args, err, test.want)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -69,7 +70,7 @@ func command(signals <-chan os.Signal) *cobra.Command {
 		Short: "The front door for all your web apps",
 		Long: "edge serves many web apps behind one door: TLS, virtual hosts, reverse proxy, files, one login.\n" +
 			"Signals: HUP reloads the configuration, USR2 replaces the program, USR1 reopens the logs, TERM stops.",
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
 		SilenceErrors: true, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), file, signals) },
 	}
@@ -77,17 +78,25 @@ func command(signals <-chan os.Signal) *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		&cobra.Command{
-			Use: "check", Short: "Say whether a configuration is valid", Args: cobra.NoArgs,
+			Use: "check", Short: "Say whether a configuration is valid", Args: noArgs,
 			Long: "check exits with 0 and a summary, or with 1 and every mistake.",
 			RunE: func(cmd *cobra.Command, _ []string) error { return check(cmd, file) },
 		},
 		&cobra.Command{
-			Use: "version", Short: "Say which program this is", Args: cobra.NoArgs,
+			Use: "version", Short: "Say which program this is", Args: noArgs,
 			Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "edge", version()) },
 		},
 		userCommand(&file),
 	)
 	return root
+}
+
+// noArgs refuses arguments. Who writes `edge check FILE` or `edge FILE` learns how the file is named.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 && strings.ContainsAny(args[0], "./") {
+		return fmt.Errorf("%s takes no argument: the configuration file is named with -c %s", cmd.CommandPath(), args[0])
+	}
+	return cobra.NoArgs(cmd, args)
 }
 
 // run serves.

@@ -20,10 +20,13 @@ import (
 
 // userCommand manages the accounts, beside a running edge or without one.
 func userCommand(file *string) *cobra.Command {
-	cmd := &cobra.Command{Use: "user", Short: "Manage the accounts of the login"}
+	cmd := &cobra.Command{
+		Use: "user", Short: "Manage the accounts of the login", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	var groups []string
 	add := &cobra.Command{
-		Use: "add NAME", Short: "Make an account; the password is asked for, or read from standard input", Args: cobra.ExactArgs(1),
+		Use: "add NAME", Short: "Make an account; the password is asked for, or read from standard input", Args: oneName,
 		RunE: withUsers(file, func(cmd *cobra.Command, s *users.Store, name string) error {
 			password, err := readPassword(cmd)
 			if err != nil {
@@ -34,7 +37,7 @@ func userCommand(file *string) *cobra.Command {
 	}
 	add.Flags().StringSliceVar(&groups, "group", nil, "a group that the account is in; may be given several times")
 	setGroups := &cobra.Command{
-		Use: "groups NAME", Short: "Say which groups an account is in", Args: cobra.ExactArgs(1),
+		Use: "groups NAME", Short: "Say which groups an account is in", Args: oneName,
 		RunE: withUsers(file, func(cmd *cobra.Command, s *users.Store, name string) error {
 			return s.SetGroups(cmd.Context(), name, groups)
 		}),
@@ -42,7 +45,7 @@ func userCommand(file *string) *cobra.Command {
 	setGroups.Flags().StringSliceVar(&groups, "group", nil, "a group; may be given several times; none: no group")
 	cmd.AddCommand(add, setGroups,
 		&cobra.Command{
-			Use: "passwd NAME", Short: "Change a password; every session of the account ends", Args: cobra.ExactArgs(1),
+			Use: "passwd NAME", Short: "Change a password; every session of the account ends", Args: oneName,
 			RunE: withUsers(file, func(cmd *cobra.Command, s *users.Store, name string) error {
 				password, err := readPassword(cmd)
 				if err != nil {
@@ -51,21 +54,29 @@ func userCommand(file *string) *cobra.Command {
 				return s.SetPassword(cmd.Context(), name, password)
 			}),
 		},
-		&cobra.Command{Use: "list", Short: "List the accounts", Args: cobra.NoArgs, RunE: withUsers(file, listUsers)},
+		&cobra.Command{Use: "list", Short: "List the accounts", Args: noArgs, RunE: withUsers(file, listUsers)},
 		&cobra.Command{
-			Use: "disable NAME", Short: "Let an account in no more; its sessions end", Args: cobra.ExactArgs(1),
+			Use: "disable NAME", Short: "Let an account in no more; its sessions end", Args: oneName,
 			RunE: withUsers(file, func(cmd *cobra.Command, s *users.Store, name string) error { return s.Disable(cmd.Context(), name) }),
 		},
 		&cobra.Command{
-			Use: "enable NAME", Short: "Let a disabled account in again", Args: cobra.ExactArgs(1),
+			Use: "enable NAME", Short: "Let a disabled account in again", Args: oneName,
 			RunE: withUsers(file, func(cmd *cobra.Command, s *users.Store, name string) error { return s.Enable(cmd.Context(), name) }),
 		},
 		&cobra.Command{
-			Use: "remove NAME", Short: "Remove an account; its sessions end", Args: cobra.ExactArgs(1),
+			Use: "remove NAME", Short: "Remove an account; its sessions end", Args: oneName,
 			RunE: withUsers(file, func(cmd *cobra.Command, s *users.Store, name string) error { return s.Remove(cmd.Context(), name) }),
 		},
 	)
 	return cmd
+}
+
+// oneName wants the name of an account.
+func oneName(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("one name is needed: %s %s", cmd.Parent().CommandPath(), cmd.Use)
+	}
+	return nil
 }
 
 // withUsers runs f with the accounts of the configuration's state directory, and the command's argument.
