@@ -35,7 +35,7 @@ type Stats struct {
 	Upstream, Target   string
 	Requests, Failures uint64 // Turns, and those that it Failed
 	InFlight           int
-	Aside              bool
+	Aside              bool // by exchanges that it failed, or by checks
 }
 
 // Stats gives each target of the set, in no order.

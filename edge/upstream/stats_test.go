@@ -35,6 +35,10 @@ func TestStats(t *testing.T) {
 			t.Errorf("%+v, want %+v", got, want)
 		}
 	}
+	next[second].targets[0].down = true
+	if got := next[second].stats(); !got[0].Aside || got[1].Aside {
+		t.Errorf("one that its checks have set aside, one that is well: %+v", got)
+	}
 	shared := Set{first: set[first], &conf.Upstream{}: set[first]}
 	if n := len(shared.Stats()); n != 2 {
 		t.Errorf("two specs of one upstream have %d targets", n)
