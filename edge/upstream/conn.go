@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"net"
 	"sync"
 	"time"
@@ -15,9 +16,14 @@ type conn struct {
 	net.Conn
 	over chan struct{} // a Read failed, or Close was called
 	once sync.Once
+
+	closed sync.Once
+	gone   func() // is called at the first Close
 }
 
-func newConn(c net.Conn) *conn { return &conn{Conn: c, over: make(chan struct{})} }
+func newConn(c net.Conn, gone func()) *conn {
+	return &conn{Conn: c, over: make(chan struct{}), gone: gone}
+}
 
 func (c *conn) end() { c.once.Do(func() { close(c.over) }) }
 
@@ -44,5 +50,58 @@ func (c *conn) Write(p []byte) (int, error) {
 
 func (c *conn) Close() error {
 	c.end()
+	c.closed.Do(c.gone)
 	return c.Conn.Close()
+}
+
+// carried are the open connections of an h2c target. Its transport closes, when it is told to, those that carry nothing at that moment: once the
+// target is retired something tells it so every second while there are any.
+type carried struct {
+	mu      sync.Mutex
+	open    int
+	retired bool
+	watched bool
+}
+
+// dialHTTP is for the transport.
+func (t *Target) dialHTTP(ctx context.Context, _, _ string) (net.Conn, error) {
+	c, err := t.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t.carry(1)
+	return newConn(c, func() { t.carry(-1) }), nil
+}
+
+// carry counts connections that are opened, or closed.
+func (t *Target) carry(n int) {
+	t.carried.mu.Lock()
+	defer t.carried.mu.Unlock()
+	t.carried.open += n
+	t.watchCarried()
+}
+
+// watchCarried has a retired target looked at. Its carried.mu is held.
+func (t *Target) watchCarried() {
+	if c := &t.carried; c.retired && c.open > 0 && !c.watched {
+		c.watched = true
+		time.AfterFunc(fresh, t.lookAtCarried)
+	}
+}
+
+func (t *Target) lookAtCarried() {
+	t.transport.CloseIdleConnections()
+	t.carried.mu.Lock()
+	defer t.carried.mu.Unlock()
+	t.carried.watched = false
+	t.watchCarried()
+}
+
+// retireCarried closes the connections that carry nothing, and each other one when it carries nothing any more.
+func (t *Target) retireCarried() {
+	t.transport.CloseIdleConnections()
+	t.carried.mu.Lock()
+	defer t.carried.mu.Unlock()
+	t.carried.retired = true
+	t.watchCarried()
 }

@@ -168,7 +168,7 @@ func TestConnWrite(t *testing.T) {
 		"grace":      func(*conn) {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newConn(broken{})
+			c := newConn(broken{}, func() {})
 			begin, told := time.Now(), make(chan error, 1)
 			go func() {
 				_, err := c.Write([]byte("x"))
@@ -192,3 +192,41 @@ type broken struct{ net.Conn }
 func (broken) Read([]byte) (int, error)  { return 0, io.EOF }
 func (broken) Write([]byte) (int, error) { return 0, net.ErrClosed }
 func (broken) Close() error              { return nil }
+
+// A connection to an h2c target that was in use when the upstream was retired is closed when it carries nothing any more, and so is one that
+// an exchange of before opens afterwards.
+func TestRetiredH2C(t *testing.T) {
+	release, begun, closed := make(chan struct{}), make(chan struct{}, 1), make(chan struct{}, 1)
+	up := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun <- struct{}{}
+		<-release
+	}))
+	up.Config.Protocols = new(http.Protocols)
+	up.Config.Protocols.SetUnencryptedHTTP2(true)
+	up.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	up.Start()
+	t.Cleanup(up.Close)
+	s := spec("h2c" + strings.TrimPrefix(up.URL, "http"))
+	s.Timeouts.Idle, s.Timeouts.Response = time.Hour, time.Hour
+	u := draft(t, nil, s)[s]
+	for _, when := range []string{"before", "after"} {
+		done := make(chan error, 1)
+		go func() {
+			_, err := tryH2C(u.Targets()[0], "/")
+			done <- err
+		}()
+		wait(t, "the request comes", begun)
+		if when == "before" {
+			u.Retire()
+		}
+		release <- struct{}{}
+		if err := wait(t, "the request ends", done); err != nil {
+			t.Errorf("one that began %s: %v", when, err)
+		}
+		wait(t, "the connection is closed", closed)
+	}
+}

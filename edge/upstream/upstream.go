@@ -53,14 +53,15 @@ type Upstream struct {
 
 // Target is one server of an upstream.
 type Target struct {
-	Name      string // as the log knows it
-	Scheme    string // http or https, also over a unix socket and for h2c
-	Host      string // for HostTarget
-	H2C       bool   // it speaks HTTP/2: RoundTrip, else Conn
-	ID        string // for the cookie; "": there is none
-	scheme    string // of its URL
-	isNew     bool   // the upstream of this name that it replaces has not got it
-	transport *http.Transport
+	Name      string          // as the log knows it
+	Scheme    string          // http or https, also over a unix socket and for h2c
+	Host      string          // for HostTarget
+	H2C       bool            // it speaks HTTP/2: RoundTrip, else Conn
+	ID        string          // for the cookie; "": there is none
+	scheme    string          // of its URL
+	isNew     bool            // the upstream of this name that it replaces has not got it
+	transport *http.Transport // of one that is H2C; carried are its connections
+	carried   carried
 	dial      func(context.Context) (net.Conn, error)
 	upstream  *Upstream
 	hostname  string // of its address; "": a unix socket has none
@@ -89,22 +90,13 @@ func (t *Target) RoundTrip(r *http.Request) (*http.Response, error) {
 // Dial connects to the target, for a tunnel.
 func (t *Target) Dial(ctx context.Context) (net.Conn, error) { return t.dial(ctx) }
 
-// dialHTTP is for the transport.
-func (t *Target) dialHTTP(ctx context.Context, _, _ string) (net.Conn, error) {
-	c, err := t.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return newConn(c), nil
-}
-
 // Retire ends the checks, closes the connections that nobody uses, and each other one when it comes back.
 func (u *Upstream) Retire() {
 	u.stopChecks()
 	for _, t := range u.targets {
 		t.idle.retire()
 		if t.H2C {
-			t.transport.CloseIdleConnections()
+			t.retireCarried()
 		}
 	}
 }
