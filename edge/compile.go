@@ -23,6 +23,7 @@ import (
 // compile makes the tables that requests are matched by.
 func (snap *Snapshot) compile(s *Server, sockets *listeners.Draft) {
 	cfg := snap.conf
+	snap.keepFiles(s.live.Load())
 	ports := ports(sockets)
 	if cfg.Login != nil {
 		snap.login = sessions.New(s.sessions, s.users, cfg.Login, hosts{snap})
@@ -117,9 +118,7 @@ func (snap *Snapshot) handler(r *conf.Route, tunnels *tunnel.Registry) wire.Hand
 		}
 		return intercepting(p, r.InterceptErrors)
 	case r.Files != nil:
-		return &static.Files{
-			Root: r.Files.Root.Path, Prefix: r.Path, Fallback: r.Files.Fallback, Compress: r.Files.Compress, Browse: r.Files.Browse,
-		}
+		return snap.files[folderOf(r)]
 	case r.Redirect != nil:
 		return wire.HandlerFunc(func(x *wire.Exchange) { redirect(x, r.Redirect.Status, destination(r.Redirect.To, x)) })
 	case r.Respond != nil:
@@ -128,6 +127,34 @@ func (snap *Snapshot) handler(r *conf.Route, tunnels *tunnel.Registry) wire.Hand
 		})
 	}
 	return wire.HandlerFunc(echo)
+}
+
+// folder is the spec of what serves files: one that is the same keeps its open folder over reloads.
+type folder struct {
+	root, prefix, fallback string
+	compress, browse       bool
+}
+
+func folderOf(r *conf.Route) folder {
+	return folder{r.Files.Root.Path, r.Path, r.Files.Fallback, r.Files.Compress, r.Files.Browse}
+}
+
+// keepFiles makes what serves files, but for what old has.
+func (snap *Snapshot) keepFiles(old *Snapshot) {
+	snap.files = map[folder]*static.Files{}
+	for _, v := range snap.conf.Vhosts {
+		for _, r := range v.Routes {
+			if r.Files == nil {
+				continue
+			}
+			f := folderOf(r)
+			if old != nil && old.files[f] != nil {
+				snap.files[f] = old.files[f]
+			} else if snap.files[f] == nil {
+				snap.files[f] = &static.Files{Root: f.root, Prefix: f.prefix, Fallback: f.fallback, Compress: f.compress, Browse: f.browse}
+			}
+		}
+	}
 }
 
 // destination is where a redirect leads: an origin alone gets the request's path and query.

@@ -16,6 +16,7 @@ import (
 	"edge/edge/metrics"
 	"edge/edge/ratelimit"
 	"edge/edge/serve"
+	"edge/edge/static"
 	"edge/edge/upstream"
 	"edge/edge/vhost"
 	"edge/edge/wire"
@@ -43,6 +44,7 @@ type Snapshot struct {
 	texts     map[string]string         // the pages that answer in place of edge's texts, by path
 	entries   map[*listeners.Socket]*entry
 	counters  map[string]*metrics.Site // by virtual host
+	files     map[folder]*static.Files
 }
 
 // listener is what answers on one listener.
