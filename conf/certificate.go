@@ -29,7 +29,7 @@ func (l *loader) certificate(t *table) *Certificate {
 
 // defaultCertificate reads whether c is the one for names that none is for.
 func (l *loader) defaultCertificate(c *Certificate, v value) {
-	c.Default = v.yesNo(false)
+	c.Default = v.boolean(false)
 	for _, other := range l.config.Certificates {
 		if c.Default && other.Default {
 			v.mistakeAtKey("the default certificate is already at %v", other.Pos)

@@ -1,22 +1,31 @@
 package conf
 
-// filesOptions reads what only a route with files has, besides its fallback.
+import "strings"
+
+// filesOptions reads what only a route with files has.
 func filesOptions(r *Route, t *table) {
-	compress, browse := forFiles(r, t.get("compress")), forFiles(r, t.get("browse"))
-	if r.Files != nil {
-		r.Files.Compress, r.Files.Browse = compress, browse
+	for _, key := range []string{"fallback", "compress", "browse"} {
+		if v := t.get(key); v.given() && r.Files == nil {
+			v.mistakeAtKey("%q is for files only", key)
+		}
 	}
+	f := r.Files
+	if f == nil {
+		f = new(Files)
+	}
+	f.Fallback = fallback(t.get("fallback"))
+	f.Compress, f.Browse = t.get("compress").boolean(false), t.get("browse").boolean(false)
 }
 
-// forFiles reads true or false, which only files have.
-func forFiles(r *Route, v value) bool {
-	on, ok := v.raw.(bool)
-	switch {
-	case !v.given():
-	case !ok:
-		v.must("true or false")
-	case r.Files == nil:
-		v.mistakeAtKey("%q is for files only", v.key)
+func fallback(v value) string {
+	s := v.str()
+	if s == "" {
+		return ""
 	}
-	return on
+	if strings.HasSuffix(s, "/") {
+		v.mistake("fallback %q must be a file, not a folder", s)
+	} else if err := checkPath(s); err != nil {
+		v.mistake("fallback %q %v", s, err)
+	}
+	return s
 }

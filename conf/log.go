@@ -25,7 +25,7 @@ const longestHidden = 64
 // logLines reads what the access log's lines hold.
 func (c *Log) logLines(t *table) {
 	c.Format = LogFormat(t.get("format").oneOf(string(LogJSON), string(LogJSON), string(LogCombined)))
-	c.ReturnID = t.get("return_id").yesNo(false)
+	c.ReturnID = t.get("return_id").boolean(false)
 	hide := t.get("hide")
 	if !hide.given() {
 		c.Hide = slices.Clone(hideByDefault)

@@ -155,8 +155,7 @@ func statusList(v value) (list []int) {
 		v.mistake("%s must not be empty", v.key)
 	}
 	for i := range items {
-		item := value{l: v.l, key: v.key, raw: items[i], place: v.place.item(i)}
-		list = append(list, item.integer(200, 200, 599))
+		list = append(list, v.item(i, items[i]).integer(200, 200, 599))
 	}
 	return list
 }
@@ -197,25 +196,6 @@ func (r *Retries) add(v value, word string) {
 	default:
 		v.mistake("on must be %s, is %q", choice([]string{"connect", "reset", "500", "502", "503", "504"}), word)
 	}
-}
-
-// fraction reads a number from 0 to 1.
-func (v value) fraction(byDefault float64) float64 {
-	f, ok := v.raw.(float64)
-	if n, whole := v.raw.(int64); whole {
-		f, ok = float64(n), true
-	}
-	switch {
-	case !v.given():
-		return byDefault
-	case !ok:
-		v.must("a number from 0 to 1, like 0.2")
-	case !(f >= 0 && f <= 1):
-		v.mistake("%s must be from 0 to 1, is %v", v.key, f)
-	default:
-		return f
-	}
-	return byDefault
 }
 
 // sticky reads the cookie's name. Names with a prefix mean more to a browser than edge promises, and some are edge's own.

@@ -17,9 +17,6 @@ func (l *loader) route(t *table, r Route) (*Route, bool) {
 	l.rules(t, &r.Rules)
 	stripPrefix(&r, t.get("strip_prefix"))
 	acts := l.action(t, &r)
-	if v := t.get("fallback"); v.given() {
-		fallback(&r, v)
-	}
 	filesOptions(&r, t)
 	return &r, acts
 }
@@ -66,20 +63,4 @@ func checkPath(s string) error {
 		}
 	}
 	return nil
-}
-
-func fallback(r *Route, v value) {
-	s := v.str()
-	switch {
-	case s == "":
-	case r.Files == nil:
-		v.mistakeAtKey("%q is for files only", v.key)
-	case strings.HasSuffix(s, "/"):
-		v.mistake("fallback %q must be a file, not a folder", s)
-	default:
-		if err := checkPath(s); err != nil {
-			v.mistake("fallback %q %v", s, err)
-		}
-		r.Files.Fallback = s
-	}
 }

@@ -70,8 +70,8 @@ func (l *loader) rules(t *table, r *Rules) {
 	}
 	r.Headers = override(r.Headers, headers(t.get("headers")))
 	r.RequestHeaders = override(r.RequestHeaders, requestHeaders(t.get("request_headers")))
-	r.Forwarded = t.get("forwarded").yesNo(r.Forwarded)
-	r.InterceptErrors = t.get("intercept_errors").yesNo(r.InterceptErrors)
+	r.Forwarded = t.get("forwarded").boolean(r.Forwarded)
+	r.InterceptErrors = t.get("intercept_errors").boolean(r.InterceptErrors)
 }
 
 // forProxies are the keys that say something of relayed requests only.
@@ -93,22 +93,10 @@ func proxyRules(t *table, others ...*table) {
 
 // forwarded reads whether the upstream gets Forwarded.
 func forwarded(u *Upstream, v value) {
-	u.Forwarded = v.yesNo(false)
+	u.Forwarded = v.boolean(false)
 	if u.Forwarded && len(u.Targets) > 0 && u.Targets[0].Scheme == "tcp" {
 		v.mistakeAtKey("%q is for upstreams that take requests", v.key)
 	}
-}
-
-// yesNo reads a boolean.
-func (v value) yesNo(byDefault bool) bool {
-	b, ok := v.raw.(bool)
-	if !ok {
-		if v.given() {
-			v.must("true or false")
-		}
-		return byDefault
-	}
-	return b
 }
 
 // The bounds of a rate limit keep its arithmetic, in nanoseconds, within 63 bits for years.
@@ -207,7 +195,7 @@ func requestHeaders(v value) []Header {
 
 // stripPrefix reads whether the upstream gets paths without the route's own.
 func stripPrefix(r *Route, v value) {
-	r.StripPrefix = v.yesNo(false)
+	r.StripPrefix = v.boolean(false)
 	if r.StripPrefix && r.Path != "" && (r.Path == "/" || !strings.HasSuffix(r.Path, "/")) {
 		v.mistakeAtKey(`strip_prefix is for a [[vhost.route]] whose path is a subtree, like "/app/"`)
 		r.StripPrefix = false

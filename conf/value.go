@@ -156,6 +156,19 @@ func (v value) delay(byDefault time.Duration) time.Duration {
 	return byDefault
 }
 
+// boolean reads true or false.
+func (v value) boolean(byDefault bool) bool {
+	b, ok := v.raw.(bool)
+	switch {
+	case !v.given():
+	case !ok:
+		v.must("true or false")
+	default:
+		return b
+	}
+	return byDefault
+}
+
 // integer reads a whole number from least to most.
 func (v value) integer(byDefault, least, most int) int {
 	n, ok := v.raw.(int64)
@@ -170,6 +183,25 @@ func (v value) integer(byDefault, least, most int) int {
 		v.mistake("%s must be at most %d, is %d", v.key, most, n)
 	default:
 		return int(n)
+	}
+	return byDefault
+}
+
+// fraction reads a number from 0 to 1.
+func (v value) fraction(byDefault float64) float64 {
+	f, ok := v.raw.(float64)
+	if n, whole := v.raw.(int64); whole {
+		f, ok = float64(n), true
+	}
+	switch {
+	case !v.given():
+		return byDefault
+	case !ok:
+		v.must("a number from 0 to 1, like 0.2")
+	case !(f >= 0 && f <= 1):
+		v.mistake("%s must be from 0 to 1, is %v", v.key, f)
+	default:
+		return f
 	}
 	return byDefault
 }
@@ -211,6 +243,11 @@ func parseSize(s string) (int64, bool) {
 	return n * factor, true
 }
 
+// item gives an element of its list.
+func (v value) item(i int, raw any) value {
+	return value{l: v.l, key: v.key, in: v.in, raw: raw, place: v.place.item(i)}
+}
+
 // list reads a list, or one string that stands for a list of one.
 func (v value) list() []value {
 	switch raw := v.raw.(type) {
@@ -223,7 +260,7 @@ func (v value) list() []value {
 		}
 		items := make([]value, len(raw))
 		for i := range raw {
-			items[i] = value{l: v.l, key: v.key, in: v.in, raw: raw[i], place: v.place.item(i)}
+			items[i] = v.item(i, raw[i])
 		}
 		return items
 	default:
@@ -275,7 +312,7 @@ func (v value) tables(name string) []*table {
 		}
 	case []any:
 		for i := range raw {
-			item := value{l: v.l, key: v.key, in: v.in, raw: raw[i], place: v.place.item(i)}
+			item := v.item(i, raw[i])
 			if _, ok := raw[i].(map[string]any); !ok {
 				item.must("a table")
 				continue
