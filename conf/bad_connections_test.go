@@ -39,7 +39,7 @@ f.toml:26:8: mode must be three octal digits like "0660", is "60"
 f.toml:31:8: mode "0444" lets nobody in: to connect is to write
 f.toml:36:8: mode must not be empty
 f.toml:41:8: mode must be three octal digits like "0660", is "rw"
-f.toml:46:1: mode is for unix sockets, and this listener has none with a path`},
+f.toml:46:1: "mode" is for unix sockets, and this listener has none with a path`},
 	{"proxy_protocol in", `
 [[listener]]
 name = "a"
@@ -91,9 +91,9 @@ hosts = "a.localhost"
 access = "public"
 proxy = "b"
 ` + https, `
-f.toml:5:1: proxy_protocol is for tcp and unix targets that bytes are relayed to: connections to http targets carry the requests of many clients
+f.toml:5:1: "proxy_protocol" is for tcp and unix targets that bytes are relayed to: connections to http targets carry the requests of many clients
 f.toml:13:18: proxy_protocol must be "v1" or "v2", is "v3"
-f.toml:17:1: proxy_protocol is for tcp and unix targets that bytes are relayed to: connections to h2c targets carry the requests of many clients
+f.toml:17:1: "proxy_protocol" is for tcp and unix targets that bytes are relayed to: connections to h2c targets carry the requests of many clients
 f.toml:21:9: upstream "b" sends PROXY headers, and requests are relayed here: its connections carry those of many clients`},
 	{"sni", `
 [[listener]]

@@ -31,7 +31,7 @@ hosts = "a"
 listeners = ["metrics"]
 echo = true
 ` + https, `
-f.toml:6:1: proxy belongs in a [[vhost]]: this listener speaks metrics
+f.toml:6:1: "proxy" belongs in a [[vhost]]: this listener speaks metrics
 f.toml:7:1: "redirect_to" is for http listeners, this one speaks metrics
 f.toml:8:9: pprof must be true or false, is an integer
 f.toml:13:1: "pprof" is for metrics listeners, this one speaks http

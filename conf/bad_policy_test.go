@@ -16,7 +16,7 @@ health = { status = [], host = "b" }
 [[upstream]]
 name = "c"
 targets = "http://c"
-health = { path = "/a?b c", status = 200 }
+health = { path = "/a?b c", status = "200" }
 [[upstream]]
 name = "d"
 targets = "http://d"
@@ -36,11 +36,11 @@ f.toml:5:100: passes must be at least 1, is 0
 f.toml:5:111: fails must be at most 100, is 101
 f.toml:5:123: host must be a name or an address, perhaps with a port, like "app.example.org:8080", is "a b"
 f.toml:5:130: unknown key "port" in health; did you mean "host"?
-f.toml:9:12: status is of no use without a path: then targets are only connected to
+f.toml:9:12: "status" needs "path": without it targets are only connected to
 f.toml:9:21: status must not be empty
-f.toml:9:25: host is of no use without a path: then targets are only connected to
+f.toml:9:25: "host" needs "path": without it targets are only connected to
 f.toml:13:19: path "/a?b c" holds ' ', which has no place in a query
-f.toml:13:38: status must be a list of statuses, like [200, 204], is an integer
+f.toml:13:38: status must be a status or a list of them, like [200, 204], is a string
 f.toml:17:19: path "?a" must start with "/"
 f.toml:17:32: host must be a name or an address, perhaps with a port, like "app.example.org:8080", is "d/e"
 f.toml:21:10: health must be a table, is a boolean`},
@@ -48,7 +48,7 @@ f.toml:21:10: health must be a table, is a boolean`},
 [[upstream]]
 name = "a"
 targets = "http://a"
-retries = { attempts = 1, budget = 2, on = ["404", 503, "resets"], times = 3 }
+retries = { attempts = 1, budget = 2, on = ["404", true, "resets"], times = 3 }
 [[upstream]]
 name = "b"
 targets = "http://b"
@@ -61,9 +61,9 @@ retries = { budget = -0.1 }
 f.toml:5:24: attempts must be at least 2, is 1
 f.toml:5:36: budget must be from 0 to 1, is 2
 f.toml:5:45: on must be "connect", "reset", "500", "502", "503" or "504", is "404"
-f.toml:5:52: on must be a string, is an integer
-f.toml:5:57: on must be "connect", "reset", "500", "502", "503" or "504", is "resets"
-f.toml:5:68: unknown key "times" in retries
+f.toml:5:52: on must be a string, is a boolean
+f.toml:5:58: on must be "connect", "reset", "500", "502", "503" or "504", is "resets"
+f.toml:5:69: unknown key "times" in retries
 f.toml:9:24: attempts must be at most 10, is 11
 f.toml:9:37: budget must be a number from 0 to 1, like 0.2, is a string
 f.toml:9:49: on must not be empty
@@ -112,7 +112,7 @@ name = "a"
 targets = "http://a"
 queue = {}
 ` + https, `
-f.toml:5:1: nobody waits in a queue without max_in_flight`},
+f.toml:5:1: "queue" needs "max_in_flight": else no target is ever full`},
 	{"what is for requests, at a socket for bytes", `
 [[upstream]]
 name = "a"
@@ -153,7 +153,7 @@ health = { path = "/" }
 retries = {}
 sticky = {}
 ` + https, `
-f.toml:5:12: path is for targets that take requests, not bytes: without it they are connected to
-f.toml:6:1: retries is for targets that take requests, not bytes
-f.toml:7:1: sticky is for targets that take requests, not bytes`},
+f.toml:5:12: "path" is for targets that take requests, not bytes: without it they are connected to
+f.toml:6:1: "retries" is for targets that take requests, not bytes
+f.toml:7:1: "sticky" is for targets that take requests, not bytes`},
 }

@@ -107,7 +107,7 @@ f.toml:6:1: "forwarded" is for requests that are relayed, and there is no proxy
 f.toml:7:1: "intercept_errors" is for requests that are relayed, and there is no proxy
 f.toml:11:2: "strip_prefix" is for requests that are relayed, and there is no proxy
 f.toml:12:2: "request_headers" is for requests that are relayed, and there is no proxy
-f.toml:23:1: "forwarded" is for upstreams that take requests`},
+f.toml:23:1: "forwarded" is for targets that take requests, not bytes`},
 	{"strip_prefix", `
 [[vhost]]
 hosts = "a"
@@ -122,8 +122,8 @@ strip_prefix = true
 	proxy = "http://127.0.0.1:1"
 	strip_prefix = "/b"
 ` + https, `
-f.toml:5:1: strip_prefix is for a [[vhost.route]] whose path is a subtree, like "/app/"
-f.toml:9:2: strip_prefix is for a [[vhost.route]] whose path is a subtree, like "/app/"
+f.toml:5:1: "strip_prefix" is for a [[vhost.route]] whose path is a subtree, like "/app/"
+f.toml:9:2: "strip_prefix" is for a [[vhost.route]] whose path is a subtree, like "/app/"
 f.toml:13:17: strip_prefix must be true or false, is a string`},
 	{"error pages", `
 [[vhost]]

@@ -58,6 +58,12 @@ queue = { size = 7, timeout = "3s" }
 		Retries{Attempts: 3, Budget: 1, Reset: true, Statuses: []int{500}},
 		Queue{Size: 7, Timeout: 3 * time.Second},
 	}},
+	{"statuses without a list, and without quotes", "[[upstream]]\nname = \"a\"\ntargets = \"http://a\"\n" +
+		"health = { path = \"/\", status = 204 }\nretries = { on = [\"connect\", 503] }",
+		func(c *Config) any {
+			return []any{c.Upstreams[0].Health.Statuses, c.Upstreams[0].Retries.Connect, c.Upstreams[0].Retries.Statuses}
+		},
+		[]any{[]int{204}, true, []int{503}}},
 	{"checks of targets that take bytes", "[[upstream]]\nname = \"a\"\ntargets = \"tcp://a:1\"\nhealth = { fails = 1 }",
 		func(c *Config) any { return c.Upstreams[0].Health.Fails }, 1},
 }

@@ -56,6 +56,15 @@ func (l *loader) listener(t *table) *Listener {
 	return ln
 }
 
+// refuses reports a key that is for listeners of other protocols, which fits says. About one without a protocol enough is said already.
+func (ln *Listener) refuses(v value, fits bool, protocols string) bool {
+	if fits || !v.given() || ln.Protocol == "" {
+		return false
+	}
+	v.mistakeAtKey("%q is for %s listeners, this one speaks %s", v.key, protocols, ln.Protocol)
+	return true
+}
+
 func (l *loader) listenerName(ln *Listener, v value) {
 	ln.Name = v.str()
 	if ln.Name == "" {
@@ -86,8 +95,7 @@ func listenerTimeouts(t *table) ListenerTimeouts {
 func maxHeader(ln *Listener, v value) {
 	ln.MaxHeader = v.size(64 << 10)
 	switch {
-	case v.given() && ln.Protocol != "" && !ln.Protocol.HTTP():
-		v.mistakeAtKey("%q is for http and https listeners, this one speaks %s", v.key, ln.Protocol)
+	case ln.refuses(v, ln.Protocol.HTTP(), "http and https"):
 	case ln.MaxHeader < leastHeader || ln.MaxHeader > mostHeader:
 		v.mistake("max_header must be from 1KiB to 16MiB")
 	}
@@ -97,7 +105,7 @@ func (l *loader) listenerProxy(ln *Listener, v value) {
 	switch ln.Protocol {
 	case HTTP, HTTPS, Metrics:
 		if v.given() {
-			v.mistakeAtKey("proxy belongs in a [[vhost]]: this listener speaks %s", ln.Protocol)
+			v.mistakeAtKey("%q belongs in a [[vhost]]: this listener speaks %s", v.key, ln.Protocol)
 		}
 	case TCP, TLS:
 		if !v.given() && len(ln.SNI) == 0 {
@@ -115,8 +123,7 @@ func (l *loader) redirectTo(ln *Listener, v value) {
 	}
 	to := l.listeners[name]
 	switch {
-	case ln.Protocol != "" && ln.Protocol != HTTP:
-		v.mistakeAtKey("%q is for http listeners, this one speaks %s", v.key, ln.Protocol)
+	case ln.refuses(v, ln.Protocol == HTTP, "http"):
 	case to == nil:
 		v.mistake("no [[listener]] is named %q%s", name, didYouMean(name, namesOf(l.listeners)))
 	case to.Protocol != "" && to.Protocol != HTTPS:

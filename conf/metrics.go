@@ -8,10 +8,7 @@ import (
 // metricsListener reads what only a listener of protocol metrics has, and warns if strangers can reach it.
 func (l *loader) metricsListener(ln *Listener, pprof value) {
 	ln.Pprof = pprof.boolean(false)
-	if ln.Protocol != Metrics {
-		if pprof.given() && ln.Protocol != "" {
-			pprof.mistakeAtKey("%q is for metrics listeners, this one speaks %s", pprof.key, ln.Protocol)
-		}
+	if ln.refuses(pprof, ln.Protocol == Metrics, "metrics") || ln.Protocol != Metrics {
 		return
 	}
 	for _, a := range ln.Addresses {

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -41,7 +42,7 @@ func (u *Upstream) policy(t *table) {
 	requests := func(key string) value {
 		v := t.get(key)
 		if v.given() && bytesOnly {
-			v.mistakeAtKey("%s is for targets that take requests, not bytes", key)
+			v.mistakeAtKey("%q is for targets that take requests, not bytes", key)
 		}
 		return v
 	}
@@ -60,7 +61,7 @@ func (u *Upstream) policy(t *table) {
 	if v := t.get("queue"); v.given() {
 		u.Queue = queue(v)
 		if !most.given() {
-			v.mistakeAtKey("nobody waits in a queue without max_in_flight")
+			v.mistakeAtKey(`%q needs "max_in_flight": else no target is ever full`, v.key)
 		}
 	}
 }
@@ -99,13 +100,13 @@ func health(v value, bytesOnly bool) *HealthCheck {
 	path := t.get("path")
 	h.Path = checkedPath(path)
 	if path.given() && bytesOnly {
-		path.mistakeAtKey("path is for targets that take requests, not bytes: without it they are connected to")
+		path.mistakeAtKey(`"path" is for targets that take requests, not bytes: without it they are connected to`)
 	}
 	host, status := t.get("host"), t.get("status")
 	h.Host, h.Statuses = checkedHost(host), statusList(status)
 	for _, v := range []value{host, status} {
 		if v.given() && !path.given() {
-			v.mistakeAtKey("%s is of no use without a path: then targets are only connected to", v.key)
+			v.mistakeAtKey(`%q needs "path": without it targets are only connected to`, v.key)
 		}
 	}
 	return h
@@ -142,20 +143,21 @@ func checkedHost(v value) string {
 	return s
 }
 
-// statusList reads a list of final statuses.
+// statusList reads a list of final statuses, or one.
 func statusList(v value) (list []int) {
-	items, ok := v.raw.([]any)
-	if !ok {
-		if v.given() {
-			v.must("a list of statuses, like [200, 204]")
+	switch raw := v.raw.(type) {
+	case nil:
+	case int64:
+		return []int{v.integer(200, 200, 599)}
+	case []any:
+		if len(raw) == 0 {
+			v.mistake("%s must not be empty", v.key)
 		}
-		return nil
-	}
-	if len(items) == 0 {
-		v.mistake("%s must not be empty", v.key)
-	}
-	for i := range items {
-		list = append(list, v.item(i, items[i]).integer(200, 200, 599))
+		for i := range raw {
+			list = append(list, v.item(i, raw[i]).integer(200, 200, 599))
+		}
+	default:
+		v.must("a status or a list of them, like [200, 204]")
 	}
 	return list
 }
@@ -171,30 +173,29 @@ func retries(v value) *Retries {
 	if on := t.get("on"); on.given() {
 		r.Connect, r.Reset, r.Statuses = false, false, nil
 		for _, item := range on.list() {
-			r.add(item, item.str())
+			r.add(item)
 		}
 	}
 	return r
 }
 
-// add adds one reason to try another target. Statuses are those of a target that is overloaded, broken, or has no backend of its own.
-func (r *Retries) add(v value, word string) {
-	switch word {
+// retryOn are the reasons to try another target. The statuses are those of one that is overloaded, broken, or has no backend of its own.
+var retryOn = []string{"connect", "reset", "500", "502", "503", "504"}
+
+// add adds one of them.
+func (r *Retries) add(v value) {
+	if n, ok := v.raw.(int64); ok { // as statuses are written elsewhere
+		v.raw = strconv.FormatInt(n, 10)
+	}
+	switch word := v.oneOf("", retryOn...); word {
 	case "":
 	case "connect":
 		r.Connect = true
 	case "reset":
 		r.Reset = true
-	case "500":
-		r.Statuses = append(r.Statuses, 500)
-	case "502":
-		r.Statuses = append(r.Statuses, 502)
-	case "503":
-		r.Statuses = append(r.Statuses, 503)
-	case "504":
-		r.Statuses = append(r.Statuses, 504)
 	default:
-		v.mistake("on must be %s, is %q", choice([]string{"connect", "reset", "500", "502", "503", "504"}), word)
+		status, _ := strconv.Atoi(word)
+		r.Statuses = append(r.Statuses, status)
 	}
 }
 

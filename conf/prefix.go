@@ -61,8 +61,7 @@ func prefix(v value) (netip.Prefix, bool) {
 
 // trustedProxies reads whose word about the client is taken.
 func trustedProxies(ln *Listener, v value) {
-	if v.given() && ln.Protocol != "" && !ln.Protocol.HTTP() {
-		v.mistakeAtKey("%q is for http and https listeners, this one speaks %s", v.key, ln.Protocol)
+	if ln.refuses(v, ln.Protocol.HTTP(), "http and https") {
 		return
 	}
 	ln.TrustedProxies, ln.TrustsUnix = peers(ln, v)

@@ -10,7 +10,7 @@ func (l *loader) announces(u *Upstream, v value) int {
 	case word == "":
 		return 0
 	case i >= 0:
-		v.mistakeAtKey("proxy_protocol is for tcp and unix targets that bytes are relayed to: connections to %s targets carry the requests of many clients", u.Targets[i].Scheme)
+		v.mistakeAtKey("%q is for tcp and unix targets that bytes are relayed to: connections to %s targets carry the requests of many clients", v.key, u.Targets[i].Scheme)
 		return 0
 	}
 	return int(word[1] - '0')

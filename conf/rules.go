@@ -95,7 +95,7 @@ func proxyRules(t *table, others ...*table) {
 func forwarded(u *Upstream, v value) {
 	u.Forwarded = v.boolean(false)
 	if u.Forwarded && len(u.Targets) > 0 && u.Targets[0].Scheme == "tcp" {
-		v.mistakeAtKey("%q is for upstreams that take requests", v.key)
+		v.mistakeAtKey("%q is for targets that take requests, not bytes", v.key)
 	}
 }
 
@@ -197,7 +197,7 @@ func requestHeaders(v value) []Header {
 func stripPrefix(r *Route, v value) {
 	r.StripPrefix = v.boolean(false)
 	if r.StripPrefix && r.Path != "" && (r.Path == "/" || !strings.HasSuffix(r.Path, "/")) {
-		v.mistakeAtKey(`strip_prefix is for a [[vhost.route]] whose path is a subtree, like "/app/"`)
+		v.mistakeAtKey(`%q is for a [[vhost.route]] whose path is a subtree, like "/app/"`, v.key)
 		r.StripPrefix = false
 	}
 }

@@ -2,8 +2,7 @@ package conf
 
 // sni reads which names of a tls listener are relayed without a look into their TLS.
 func (l *loader) sni(ln *Listener, v value) {
-	if v.given() && ln.Protocol != "" && ln.Protocol != TLS {
-		v.mistakeAtKey("%q is for tls listeners, this one speaks %s", v.key, ln.Protocol)
+	if ln.refuses(v, ln.Protocol == TLS, "tls") {
 		return
 	}
 	t := v.table("sni")

@@ -40,7 +40,7 @@ func socketMode(ln *Listener, v value) fs.FileMode {
 	case n&0o222 == 0:
 		v.mistake("%s %q lets nobody in: to connect is to write", v.key, s)
 	case !slices.ContainsFunc(ln.Addresses, onPath):
-		v.mistakeAtKey("%s is for unix sockets, and this listener has none with a path", v.key)
+		v.mistakeAtKey("%q is for unix sockets, and this listener has none with a path", v.key)
 	default:
 		return fs.FileMode(n)
 	}

@@ -109,8 +109,7 @@ func protocolName(v value, any bool) string {
 // listenerTLS reads a listener's policy.
 func (l *loader) listenerTLS(ln *Listener, v value) {
 	switch {
-	case v.given() && ln.Protocol != "" && !ln.Protocol.TLS():
-		v.mistakeAtKey("%q is for https and tls listeners, this one speaks %s", v.key, ln.Protocol)
+	case ln.refuses(v, ln.Protocol.TLS(), "https and tls"):
 	case v.given() && len(ln.SNI) > 0 && ln.Proxy == nil:
 		v.mistakeAtKey(`%q needs "proxy": this listener relays by names only, and ends no TLS`, v.key)
 	}

@@ -75,7 +75,7 @@ func (l *loader) upstreamTLS(u *Upstream, v value) {
 	u.TLSServerName = tlsServerName(t.get("server_name"))
 	plain := func(t Target) bool { return t.Scheme != "https" }
 	if v.given() && slices.ContainsFunc(u.Targets, plain) {
-		v.mistakeAtKey("tls is for https targets only")
+		v.mistakeAtKey("%q is for https targets only", v.key)
 	}
 }
 
