@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,16 @@ type HealthCheck struct {
 	Statuses []int         // of a target that is well; none: 200 to 399
 	Passes   int           // in a row, that take a target back
 	Fails    int           // in a row, that set it aside
+}
+
+// Same says whether two, of which o may be nil, ask the same, wherever they stand.
+func (h *HealthCheck) Same(o *HealthCheck) bool {
+	if o == nil {
+		return false
+	}
+	a, b := *h, *o
+	a.Pos, b.Pos = Pos{}, Pos{}
+	return reflect.DeepEqual(a, b)
 }
 
 // Retries say when an exchange that a target has failed goes to another one.

@@ -37,8 +37,11 @@ func (u *Upstream) Start() {
 	}
 	u.started = true
 	for _, t := range u.targets {
-		if t.isNew {
+		switch {
+		case t.isNew:
 			u.warmUp(t)
+		case t.before != nil:
+			u.goOn(t)
 		}
 	}
 	if u.checks.HealthCheck == nil {
@@ -48,6 +51,20 @@ func (u *Upstream) Start() {
 	u.checks.stop = cancel
 	for _, t := range u.targets {
 		u.watches.Go(func() { t.watch(ctx) })
+	}
+}
+
+// goOn has a target that was one of the upstream that is replaced be as it was there: aside if it still is asked the same, and no
+// warmer. u.mu is held.
+func (u *Upstream) goOn(t *Target) {
+	was, h := t.before.upstream, u.checks.HealthCheck
+	was.mu.Lock()
+	down, since := t.before.down, t.before.since
+	was.mu.Unlock()
+	t.before = nil // which has one of its own
+	t.down = down && h != nil && h.Same(was.checks.HealthCheck)
+	if !since.IsZero() {
+		u.warmSince(t, since)
 	}
 }
 

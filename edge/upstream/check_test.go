@@ -391,3 +391,44 @@ func TestCheckIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// A target that checks have set aside stays so when its upstream changes, until they take it back; unless it is asked something else now, or
+// nothing. Nobody but checks would.
+func TestChecksOverChange(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*conf.Upstream)
+		aside  bool
+	}{
+		"a target more":    {func(*conf.Upstream) {}, true},
+		"another path":     {func(s *conf.Upstream) { s.Health.Path = "/other" }, false},
+		"nothing is asked": {func(s *conf.Upstream) { s.Health = nil }, false},
+		"another name":     {func(s *conf.Upstream) { s.Name = "other" }, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWard("http://a", "http://b")
+			w.falls("a", errBroken)
+			w.Start()
+			defer w.Close()
+			pass(3)
+			s := spec("http://a", "http://b", "http://c")
+			health := *w.checks.HealthCheck
+			health.Pos.Line = 7
+			s.Health = &health
+			c.change(s)
+			next := draft(t, Set{&conf.Upstream{}: w.Upstream}, s)[s]
+			for _, target := range next.targets {
+				target.check = func(context.Context) error { return nil }
+			}
+			next.Start()
+			defer next.Close()
+			w.Retire()
+			if got := firsts(next, 6); strings.Contains(got, "a") == c.aside {
+				t.Errorf("%s: tried first: %q", name, got)
+			}
+			pass(3)
+			if got := firsts(next, 6); !strings.Contains(got, "a") {
+				t.Errorf("%s: after good checks: %q", name, got)
+			}
+		})
+	}
+}

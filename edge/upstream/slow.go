@@ -18,10 +18,15 @@ type warmth struct {
 }
 
 // warmUp gives a target a small share, which grows. u.mu is held.
-func (u *Upstream) warmUp(t *Target) {
+func (u *Upstream) warmUp(t *Target) { u.warmSince(t, time.Now()) }
+
+// warmSince is warmUp for a target whose share has grown since then. u.mu is held.
+func (u *Upstream) warmSince(t *Target, since time.Time) {
 	if u.slowStart > 0 {
-		t.since = time.Now()
-		u.warm = t.since.Add(u.slowStart)
+		t.since = since
+		if full := since.Add(u.slowStart); full.After(u.warm) {
+			u.warm = full
+		}
 	}
 }
 

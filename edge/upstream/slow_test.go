@@ -119,6 +119,15 @@ func TestSlowStartOf(t *testing.T) {
 		if got := shares(next[second], 1000); got["d"] == 0 || got["d"] > 20 || !about(got["b"], 495) {
 			t.Errorf("d is new: %v", got)
 		}
+
+		time.Sleep(slowly / 2)
+		third := slow(false)
+		third.Targets[0].Address, third.MaxFails = "d", maxFails+1
+		last := draft(t, next, third)
+		last.Start()
+		if got := shares(last[third], 1000); !about(got["d"], 200) {
+			t.Errorf("d is half warm, and something else has changed: %v", got)
+		}
 	})
 }
 

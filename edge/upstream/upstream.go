@@ -60,6 +60,7 @@ type Target struct {
 	ID        string          // for the cookie; "": there is none
 	scheme    string          // of its URL
 	isNew     bool            // the upstream of this name that it replaces has not got it
+	before    *Target         // what it was there; nil: it is new, or has started
 	transport *http.Transport // of one that is H2C; carried are its connections
 	carried   carried
 	dial      func(context.Context) (net.Conn, error)
@@ -213,17 +214,18 @@ func create(spec *conf.Upstream, ca []byte, key string, log *slog.Logger) *Upstr
 	return u
 }
 
-// compare finds the targets that are new. Where there was no upstream of this name, none is.
+// compare finds the targets that are new, and what the others were. Where there was no upstream of this name, none is.
 func (u *Upstream) compare(old *Upstream) {
 	if old == nil {
 		return
 	}
-	known := map[string]bool{}
+	known := map[string]*Target{}
 	for _, t := range old.targets {
-		known[t.scheme+"://"+t.Name] = true
+		known[t.scheme+"://"+t.Name] = t
 	}
 	for _, t := range u.targets {
-		t.isNew = !known[t.scheme+"://"+t.Name]
+		t.before = known[t.scheme+"://"+t.Name]
+		t.isNew = t.before == nil
 	}
 }
 
