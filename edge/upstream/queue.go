@@ -40,17 +40,15 @@ func (u *Upstream) Take(whom interface{ Context() context.Context }, tried []*Ta
 func (u *Upstream) enter(tried []*Target, stick *Target) (*waiter, Turn, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.queue.waiting) == 0 {
-		if turn, full := u.pick(tried, stick); !full {
-			return nil, turn, nil
-		}
+	u.admit() // first those who wait, if time alone has made room
+	if turn, full := u.pick(tried, stick); !full {
+		return nil, turn, nil // nobody waits for this one: the others may stick to one that is full
 	}
 	if len(u.queue.waiting) >= u.queue.size {
 		return nil, Turn{}, ErrFull
 	}
 	w := &waiter{tried, stick, make(chan Turn, 1)}
 	u.queue.waiting = append(u.queue.waiting, w)
-	u.admit() // the others may wait for targets that this one does not need
 	return w, Turn{}, nil
 }
 

@@ -165,6 +165,59 @@ func TestQueueTried(t *testing.T) {
 	})
 }
 
+// Those who stick to a target that is full have the queue to themselves: nobody else who finds room elsewhere, or nothing to wait for, is sent
+// away, or waits, because of them.
+func TestQueueOfOneTarget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := narrow(t, 1, 1, "http://a", "http://b")
+		a := u.Pick(nil)
+		waits := make(chan got, 1)
+		go func() {
+			turn, err := u.Take(anybody{}, nil, a.Target)
+			waits <- got{Turn: turn, err: err}
+		}()
+		if synctest.Wait(); u.Waiting() != 1 {
+			t.Fatalf("%d wait for a", u.Waiting())
+		}
+		if g := <-takes(t.Context(), u); g.err != nil || g.Name != "b" {
+			t.Errorf("b has room, and another one gets %v, %v", g.Target, g.err)
+		}
+		begin := time.Now()
+		if g := <-takes(t.Context(), u, u.targets...); g.err != nil || g.Target != nil || time.Since(begin) != 0 {
+			t.Errorf("who has tried all gets %v, %v after %v", g.Target, g.err, time.Since(begin))
+		}
+		if g := <-takes(t.Context(), u); g.err != ErrFull {
+			t.Errorf("all are full, and so is the queue: %v", g.err)
+		}
+		a.Done()
+		if g := <-waits; g.Target != a.Target {
+			t.Errorf("who waits gets %v, %v", g.Target, g.err)
+		}
+	})
+}
+
+// Nobody overtakes those who wait for a target whose time aside has ended meanwhile.
+func TestQueueAndTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := narrow(t, 1, 3, "http://a", "http://b")
+		u.maxFails, u.failTimeout, u.queue.timeout = maxFails, failTimeout, time.Hour
+		fails(u.targets[1])
+		u.Pick(nil)
+		first := takes(t.Context(), u)
+		time.Sleep(failTimeout)
+		second := takes(t.Context(), u)
+		if g := <-first; g.Name != "b" || len(second) > 0 {
+			t.Errorf("the first one gets %v, and the second one a turn: %v", g.Target, len(second) > 0)
+		}
+		u.targets[1].Answered()
+		u.targets[0].inFlight.Add(-1)
+		u.mu.Lock()
+		u.admit()
+		u.mu.Unlock()
+		<-second
+	})
+}
+
 // A target that comes back takes those who wait.
 func TestQueueAndHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
