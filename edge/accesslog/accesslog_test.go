@@ -428,6 +428,50 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
+// Two generations write to one pipe at a time: however slowly it is read, their lines stay whole.
+func TestTwoWritersOfAPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var c Counts
+	l := at(t, conf.Log{Access: path}, &c, nil)
+	const n = 2000 // the pipe is full soon: the others wait for the reader
+	for range n {
+		l.Write(request())
+	}
+	other, err := unix.Open(path, unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(other)
+	var text []byte
+	page, said := make([]byte, 4096), []byte("{\"event\":\"other\"}\n")
+	for others := int64(0); countLines(text) < n+others; {
+		k, err := r.Read(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, page[:k]...)
+		if others == 100 {
+			continue
+		}
+		if _, err := unix.Write(other, said); err == nil {
+			others++
+		}
+	}
+	for line := range bytes.Lines(text) {
+		if !json.Valid(line) {
+			t.Fatalf("torn: %s", line)
+		}
+	}
+}
+
 // A log whose reader has stopped for good does not hold up the end, and what was not read counts as lost.
 func TestCloseWaitsNotForLong(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")

@@ -1,6 +1,7 @@
 package accesslog
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"sync"
@@ -53,7 +54,7 @@ func (q *queue) add(line []byte) {
 	}
 }
 
-// write writes until nothing waits. All that waits goes out together.
+// write writes until nothing waits.
 func (q *queue) write() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -61,7 +62,7 @@ func (q *queue) write() {
 		out := q.next
 		q.next = q.spare[:0]
 		q.mu.Unlock()
-		n, err := q.file.Write(out)
+		n, err := q.put(out)
 		q.mu.Lock()
 		q.loss.counts.Written.Add(countLines(out[:n]))
 		if err != nil {
@@ -75,6 +76,24 @@ func (q *queue) write() {
 	if q.closed {
 		close(q.idle)
 	}
+}
+
+// atOnce is how much goes into a pipe as a whole, whoever else writes to it and however full it is (PIPE_BUF).
+const atOnce = 4096
+
+// put writes lines, so many together as stay whole beside those of another generation; a longer one goes alone.
+func (q *queue) put(lines []byte) (written int, err error) {
+	for written < len(lines) && err == nil {
+		rest := lines[written:]
+		end := bytes.LastIndexByte(rest[:min(len(rest), atOnce)], '\n') + 1
+		if end == 0 {
+			end = bytes.IndexByte(rest, '\n') + 1
+		}
+		var n int
+		n, err = q.file.Write(rest[:end])
+		written += n
+	}
+	return written, err
 }
 
 // close takes no more lines, and waits until those that it has are written, but not for long. The caller closes the file after it.
