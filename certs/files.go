@@ -39,16 +39,19 @@ func (l *loader) addFiles(spec *conf.Certificate) {
 	l.add(spec, cert, names)
 }
 
+// maxFile bounds a chain, a key and a response.
+const maxFile = 1 << 20
+
 // readPair reads the chain and its key; it reports what is wrong and gives nil.
 func (l *loader) readPair(spec *conf.Certificate) *tls.Certificate {
-	chain, err := os.ReadFile(spec.Cert.Path)
+	chain, err := spec.Cert.Read(maxFile)
 	if err == nil {
 		err = checkChain(chain)
 	}
 	if err != nil {
 		l.fail(spec.Cert.Pos, "certificate %s: %v", spec.Cert.Path, reason(err))
 	}
-	key, keyErr := os.ReadFile(spec.Key.Path)
+	key, keyErr := spec.Key.Read(maxFile)
 	if keyErr != nil {
 		l.fail(spec.Key.Pos, "key %s: %v", spec.Key.Path, reason(keyErr))
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"golang.org/x/crypto/ocsp"
@@ -19,7 +18,7 @@ func (l *loader) staple(spec *conf.Certificate, cert *tls.Certificate) {
 	if spec.OCSP.Path == "" {
 		return
 	}
-	der, err := os.ReadFile(spec.OCSP.Path)
+	der, err := spec.OCSP.Read(maxFile)
 	if err != nil {
 		l.fail(spec.OCSP.Pos, "ocsp %s: %s", spec.OCSP.Path, reason(err))
 		return

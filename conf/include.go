@@ -3,13 +3,9 @@ package conf
 import (
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 )
 
 // What one configuration may include in all.
@@ -142,33 +138,4 @@ func (in *inclusion) top(t *table) {
 		}
 	}
 	in.tops = append(in.tops, t)
-}
-
-// readFile reads a regular file of at most so many bytes, and says who may do so. Anything else could keep us waiting, or never end.
-func readFile(path string, most int64) ([]byte, fs.FileMode, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that nobody writes to opens at once
-	if err != nil {
-		return nil, 0, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("is no regular file")
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	text, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(text)) > most {
-		err = fmt.Errorf("is larger than %d bytes", most)
-	}
-	return text, info.Mode().Perm(), err
-}
-
-// reason is an error without the path, which the message says already.
-func reason(err error) error {
-	if pathErr := (*fs.PathError)(nil); errors.As(err, &pathErr) {
-		return pathErr.Err
-	}
-	return err
 }

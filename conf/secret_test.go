@@ -74,7 +74,7 @@ func TestSecret(t *testing.T) {
 		{`"${A=B}"`, "", `an environment variable is written "${NAME}", and nothing else stands beside it`},
 		{`"file:"`, "", `a file is written "file:path"`},
 		{`"file:none"`, "", "file " + dir + "/none: no such file or directory"},
-		{`"file:."`, "", "file " + dir + ": is no regular file"},
+		{`"file:."`, "", "file " + dir + ": is a directory"},
 		{`"file:pipe"`, "", "file " + dir + "/pipe: is no regular file"},
 		{`"file:larger"`, "", "file " + dir + "/larger: is larger than 65536 bytes"},
 		{`"file:empty"`, "", "file " + dir + "/empty is empty"},

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/sys/unix"
 )
 
 // everything is a configuration with all that keeps something open, or runs beside requests.
@@ -274,6 +275,31 @@ protocol = "http"
 	t.Logf("after %d reloads %+v, after %d %+v", 4*first, was, 4*turns, now)
 	if !now.within(was) {
 		t.Errorf("after %d reloads %+v is held, after %d %+v", 4*first, was, 4*turns, now)
+	}
+}
+
+// A pipe where a file should be is a mistake: to wait for who writes to it would be to hear no signal any more.
+func TestPipesAreNoFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const vhost = "[[vhost]]\nhosts = \"a.localhost\"\necho = true\n"
+	s := newServer(t, dir, "", base+vhost)
+	for _, text := range []string{
+		"error_pages = { 404 = \"fifo\" }",
+		"maintenance = { page = \"fifo\" }",
+		"basic_auth = { file = \"fifo\" }",
+		"tls = { client_auth = \"required\", client_ca = \"fifo\" }",
+		"[[upstream]]\nname = \"u\"\ntargets = \"https://127.0.0.1\"\ntls = { ca = \"fifo\" }",
+		"[[certificate]]\ncert = \"fifo\"\nkey = \"fifo\"",
+	} {
+		cfg := load(t, dir, "", base+vhost+text+"\n")
+		for what, err := range map[string]error{"check": Check(cfg), "reload": func() error { _, err := s.draft(cfg); return err }()} {
+			if err == nil || !strings.Contains(err.Error(), "is no regular file") {
+				t.Errorf("%s of %s: %v", what, text, err)
+			}
+		}
 	}
 }
 

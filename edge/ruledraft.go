@@ -1,10 +1,6 @@
 package edge
 
 import (
-	"fmt"
-	"io"
-	"os"
-
 	"edge/conf"
 	"edge/edge/htpasswd"
 	"edge/edge/ratelimit"
@@ -86,23 +82,10 @@ func (snap *Snapshot) draftPage(f conf.File) error {
 	if _, done := snap.texts[f.Path]; done || f.Path == "" {
 		return nil
 	}
-	text, err := readPage(f.Path)
-	snap.texts[f.Path] = text
+	text, err := f.Read(maxPage)
+	snap.texts[f.Path] = string(text)
 	if err != nil {
 		return f.Pos.Errorf("page: %v", err)
 	}
 	return nil
-}
-
-func readPage(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxPage+1))
-	if err == nil && len(text) > maxPage {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxPage)
-	}
-	return string(text), err
 }

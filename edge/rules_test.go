@@ -434,7 +434,7 @@ func TestRuleFiles(t *testing.T) {
 	vhost := "[[vhost]]\nhosts = \"a.localhost\"\necho = true\n"
 	for text, want := range map[string]string{
 		`error_pages = { "404" = "no.html" }`:    "edge.toml:22:25: page: open " + dir + "/no.html: no such file",
-		`error_pages = { "404" = "large.html" }`: "edge.toml:22:25: page: " + dir + "/large.html is larger than 1048576 bytes",
+		`error_pages = { "404" = "large.html" }`: "edge.toml:22:25: page: read " + dir + "/large.html: is larger than 1048576 bytes",
 		`maintenance = { page = "no.html" }`:     "edge.toml:22:24: page: open",
 		`basic_auth = { file = "no" }`:           "edge.toml:22:23: file: open",
 		`basic_auth = { file = "users" }`:        dir + `/users:1:1: the password of "alice" is hashed with SHA-1`,

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"time"
 	"unique"
@@ -99,12 +98,15 @@ func newPolicy(spec conf.TLSPolicy, cas []*x509.Certificate, key string) *Policy
 	return p
 }
 
+// maxCA bounds a file of authorities.
+const maxCA = 16 << 20
+
 // read gives the certificates of a PEM file, of which there is at least one.
 func (ps *Policies) read(file conf.File) ([]*x509.Certificate, error) {
 	if list, ok := ps.files[file.Path]; ok {
 		return list, nil
 	}
-	data, err := os.ReadFile(file.Path)
+	data, err := file.Read(maxCA)
 	if pathErr := (*fs.PathError)(nil); errors.As(err, &pathErr) {
 		return nil, pathErr.Err
 	}

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -60,7 +59,7 @@ type memory struct {
 // Load reads a file. If old was read from the same text, it is what Load gives: what is remembered stays. The error is of type conf.Errors and
 // names the lines, or says at, where the file is named, that it cannot be read.
 func Load(at conf.File, old *File) (*File, error) {
-	text, err := read(at.Path)
+	text, err := at.Read(maxFile)
 	if err != nil {
 		return nil, conf.Errors{at.Pos.Errorf("file: %v", err)}
 	}
@@ -78,19 +77,6 @@ func Load(at conf.File, old *File) (*File, error) {
 		return nil, mistakes
 	}
 	return f, nil
-}
-
-func read(path string) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err == nil && len(text) > maxFile {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxFile)
-	}
-	return text, err
 }
 
 // parse reads the lines. The dummy is the hash that takes longest.

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -153,11 +152,14 @@ func (set Set) Dropped(old Set) []*Upstream {
 	return dropped
 }
 
+// maxCA bounds a file of authorities.
+const maxCA = 16 << 20
+
 func readCA(spec *conf.Upstream) ([]byte, *conf.Error) {
 	if spec.CA.Path == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(spec.CA.Path)
+	pem, err := spec.CA.Read(maxCA)
 	if err != nil {
 		return nil, spec.CA.Pos.Errorf("ca: %v", err)
 	}
