@@ -181,7 +181,10 @@ func (w *world) use(all bool) {
 	w.t.Helper()
 	urls := []string{"https://a.localhost/", "http://a.localhost/", "https://a.localhost/files/x.txt", "https://a.localhost/h2c/"}
 	if all {
-		urls = append(urls, "https://b.localhost/", "http://m.localhost:1/metrics", "http://a.localhost:2/", "http://a.localhost/files/")
+		if _, metrics := w.get("http://m.localhost:1/metrics"); !strings.Contains(metrics, "edge_upstream_waiting{upstream=\"app\"} 0\n") {
+			w.t.Errorf("the metrics tell nothing of the queue:\n%s", metrics)
+		}
+		urls = append(urls, "https://b.localhost/", "http://a.localhost:2/", "http://a.localhost/files/")
 		at := w.addr("tcp")
 		c, err := net.Dial(at.Network(), at.String())
 		if err != nil {

@@ -65,6 +65,7 @@ func (s *Server) look() metrics.State {
 		Reloads: s.reloads.get(), Upgrades: s.upgrades.get(), LogWritten: s.logged.Written.Load(), LogDropped: s.logged.Dropped.Load(),
 	}
 	s.lookAtConnections(snap, &st)
+	st.Waiting = snap.upstreams.Waiting()
 	for _, t := range snap.upstreams.Stats() {
 		st.Targets = append(st.Targets, metrics.Target{
 			Upstream: t.Upstream, Name: t.Target, Requests: t.Requests, Failures: t.Failures, InFlight: t.InFlight, Aside: t.Aside,

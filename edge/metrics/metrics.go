@@ -21,6 +21,7 @@ type State struct {
 	Listeners    []Listener
 	Connections  []Connections
 	Targets      []Target
+	Waiting      map[string]int // exchanges in the queue of an upstream, by its name
 	Tunnels      []Tunnels
 	Certificates []Certificate
 	Handshakes   []Handshakes
@@ -115,6 +116,7 @@ var (
 	targetRequests = describe("upstream_requests_total", "Exchanges that a target was chosen for: requests and tunnels.", "upstream", "target")
 	targetFailures = describe("upstream_failures_total", "Exchanges that a target failed.", "upstream", "target")
 	targetInFlight = describe("upstream_in_flight", "Exchanges that a target is at.", "upstream", "target")
+	queued         = describe("upstream_waiting", "Exchanges that wait for a target that has room.", "upstream")
 	targetAside    = describe("upstream_set_aside", "Whether a target is set aside because it failed.", "upstream", "target")
 
 	certificate = describe("certificate_expiry_timestamp_seconds", "When a certificate in force ends.", "name", "serial")
@@ -198,6 +200,9 @@ func (s *State) collectTargets(out chan<- prometheus.Metric) {
 		count(out, targetFailures, t.Failures, t.Upstream, t.Name)
 		gauge(out, targetInFlight, t.InFlight, t.Upstream, t.Name)
 		gauge(out, targetAside, truth(t.Aside), t.Upstream, t.Name)
+	}
+	for upstream, n := range s.Waiting {
+		gauge(out, queued, n, upstream)
 	}
 }
 

@@ -50,6 +50,17 @@ func (set Set) Stats() (list []Stats) {
 	return list
 }
 
+// Waiting is how many exchanges wait in the queue of each upstream that has one, by its name.
+func (set Set) Waiting() map[string]int {
+	waiting := map[string]int{}
+	for _, u := range set {
+		if u.queue.size > 0 {
+			waiting[u.name] = u.Waiting()
+		}
+	}
+	return waiting
+}
+
 func (u *Upstream) stats() (list []Stats) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

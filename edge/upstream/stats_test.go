@@ -39,6 +39,13 @@ func TestStats(t *testing.T) {
 	if got := next[second].stats(); !got[0].Aside || got[1].Aside {
 		t.Errorf("one that its checks have set aside, one that is well: %+v", got)
 	}
+	narrow := spec("http://a:1")
+	narrow.Name, narrow.MaxInFlight, narrow.Queue = "narrow", 1, &conf.Queue{Size: 1, Timeout: patience}
+	queued := draft(t, set, first, narrow)
+	queued[narrow].queue.waiting = make([]*waiter, 3)
+	if got := queued.Waiting(); len(got) != 1 || got["narrow"] != 3 {
+		t.Errorf("three wait, in one queue: %v", got)
+	}
 	shared := Set{first: set[first], &conf.Upstream{}: set[first]}
 	if n := len(shared.Stats()); n != 2 {
 		t.Errorf("two specs of one upstream have %d targets", n)
