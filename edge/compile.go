@@ -170,7 +170,7 @@ func (snap *Snapshot) settle(s *Server, d *listeners.Draft) {
 	for socket, name := range d.Sockets() {
 		l := snap.listeners[name]
 		if _, ok := snap.limits[name]; !ok {
-			snap.limits[name] = s.limit(l.conf)
+			snap.limits[name] = s.limit(l.conf, d)
 		}
 		st := &serve.Settings{Listener: name, Timeouts: l.conf.Timeouts, MaxHeader: int(l.conf.MaxHeader),
 			KeepAlive: l.conf.KeepAlive, Announcers: announcers(l.conf), Passthrough: snap.passthrough(l.conf, &s.tunnels)}
@@ -203,10 +203,17 @@ func (snap *Snapshot) protocol(socket *listeners.Socket) conf.Protocol {
 	return snap.listeners[snap.sockets[socket].Listener].conf.Protocol
 }
 
-// limit gives a listener's limit, the one in use if it has not changed: what is open already counts.
-func (s *Server) limit(l *conf.Listener) *listeners.Limit {
-	if old := s.live.Load(); old != nil && old.listeners[l.Name] != nil && old.listeners[l.Name].conf.MaxConnections == l.MaxConnections {
-		return old.limits[l.Name]
+// limit gives a listener's limit, the one in use of its sockets if it has not changed, whatever the listener is called: what is open already
+// counts.
+func (s *Server) limit(l *conf.Listener, d *listeners.Draft) *listeners.Limit {
+	old := s.live.Load()
+	for socket, name := range d.Sockets() {
+		if name != l.Name || old == nil || old.sockets[socket] == nil {
+			continue
+		}
+		if was := old.sockets[socket].Listener; old.listeners[was].conf.MaxConnections == l.MaxConnections {
+			return old.limits[was]
+		}
 	}
 	return listeners.NewLimit(l.MaxConnections)
 }

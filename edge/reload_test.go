@@ -281,6 +281,31 @@ protocol = "http"
 	}
 }
 
+// A connection limit goes with the sockets, whatever their listeners are called: who is connected counts.
+func TestLimitGoesWithSockets(t *testing.T) {
+	dir := t.TempDir()
+	limited := strings.Replace(base, "[[certificate]]", "max_connections = 7\n[[certificate]]", 1) +
+		"[[listener]]\nname = \"two\"\naddress = \"127.0.0.2:0\"\nprotocol = \"http\"\nmax_connections = 7\n" +
+		"[[vhost]]\nhosts = \"a.localhost\"\necho = true\n"
+	s := newServer(t, dir, "", limited)
+	was := s.live.Load().limits
+	load(t, dir, "", strings.NewReplacer(`"http"`+"\naddress", `"two"`+"\naddress", `"two"`+"\naddress", `"three"`+"\naddress").Replace(limited))
+	if err := s.reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	now := s.live.Load().limits
+	if now["two"] == nil || now["two"] != was["http"] || now["three"] != was["two"] {
+		t.Errorf("after two listeners were renamed, the limits are %p, %p, and were %p, %p", now["two"], now["three"], was["http"], was["two"])
+	}
+	load(t, dir, "", strings.ReplaceAll(limited, "max_connections = 7", "max_connections = 8"))
+	if err := s.reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s.live.Load().limits["http"] == was["http"] {
+		t.Error("the limit of before is in force after it was changed")
+	}
+}
+
 // A pipe where a file should be is a mistake: to wait for who writes to it would be to hear no signal any more.
 func TestPipesAreNoFiles(t *testing.T) {
 	dir := t.TempDir()
