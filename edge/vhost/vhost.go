@@ -57,15 +57,15 @@ var (
 )
 
 // Match finds the route of a checked path: that path alone, else the longest subtree that holds it. A path with '%', ';' or "//" is matched
-// as it came and as upstreams may read it: decoded and with its slashes merged, and with each segment cut at a ';' (wire.Check says who does),
-// before or after it is decoded. Where they differ no answer is safe.
+// as it came and as upstreams may read it: decoded and with its slashes merged; with each segment cut at a ';' (wire.Check says who does), before
+// or after it is decoded; and with a host in it. Where they differ no answer is safe.
 func (p *Paths[T]) Match(path []byte) (T, error) {
 	v, err := p.match(path)
 	if bytes.IndexByte(path, '%') < 0 && bytes.IndexByte(path, ';') < 0 && !bytes.Contains(path, []byte("//")) {
 		return v, err
 	}
 	decoded := wire.Decode(string(path))
-	for _, read := range [...]string{decoded, cutParameters(decoded), wire.Decode(cutParameters(string(path)))} {
+	for _, read := range [...]string{decoded, cutParameters(decoded), wire.Decode(cutParameters(string(path))), wire.Decode(cutHost(string(path)))} {
 		if w, readErr := p.match(merge(read)); w != v || readErr != err {
 			return v, ErrAmbiguous
 		}
@@ -104,6 +104,17 @@ func cutParameters(path string) string {
 		}
 	}
 	return string(b)
+}
+
+// cutHost cuts what begins with two slashes, and the segment behind them: "//host/admin/" is "/admin/" to who reads a request target as a URL
+// reference, as new URL(target, base) does. What stands in front may be cut off on the way, as strip_prefix does.
+func cutHost(path string) string {
+	i := strings.Index(path, "//")
+	if i < 0 {
+		return path
+	}
+	_, rest, _ := strings.Cut(strings.TrimLeft(path[i:], "/"), "/")
+	return path[:i] + "/" + rest
 }
 
 // merge makes one slash out of several.

@@ -35,6 +35,7 @@ func TestPaths(t *testing.T) {
 		"/assets/": "/assets/", "/assets/a/b": "/assets/", "/assets/deep/x": "/assets/deep/", "/assetsx": "/",
 		"//x": "/", "/group%2Fproject": "/", "/assets/a%20b": "/assets/", "/assets//x": "/assets/", "/assets/%25": "/assets/",
 		"/x;y=1/z": "/", "/;x": "/", "/assets/a;v=1.2/b;c": "/assets/", "/assets/%3b": "/assets/", "/pingo;x": "/",
+		"//": "/", "///": "/", "//host": "/", "//host/": "/", "//host/x": "/", "/x//": "/", "/assets//a/b": "/assets/",
 	} {
 		if got, err := p.Match([]byte(path)); got != want || err != nil {
 			t.Errorf("%s finds %q, %v; want %q", path, got, err, want)
@@ -46,6 +47,7 @@ func TestPaths(t *testing.T) {
 		"/assets%2f": ErrAmbiguous, "//assets": ErrAmbiguous, "/assets//deep/": ErrAmbiguous,
 		"/admin;/x": ErrAmbiguous, "/admin;a=b/x": ErrAmbiguous, "/;/admin/x": ErrAmbiguous, "/admin%3b/x": ErrAmbiguous, "/a%64min;/x": ErrAmbiguous,
 		"/;//admin/x": ErrAmbiguous, "/ping;x": ErrAmbiguous, "/admin;x": ErrAmbiguous, "/assets/deep;v/x": ErrAmbiguous, "/assets;v/x": ErrAmbiguous,
+		"//host/admin/x": ErrAmbiguous, "///host/admin/x": ErrAmbiguous, "//a%2fb/admin/": ErrAmbiguous, "//host/ping": ErrAmbiguous, "/assets//x/deep/y": ErrAmbiguous,
 		"/dee;%2fz/per/x": ErrAmbiguous, "/dee;%2f;y%2f/per;/x": ErrAmbiguous,
 	} {
 		if _, err := p.Match([]byte(path)); err != want {
