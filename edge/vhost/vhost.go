@@ -53,7 +53,7 @@ func (p *Paths[T]) Add(path string, v T) {
 var (
 	ErrNotFound  = errors.New("no route has this path")
 	ErrSlash     = errors.New("the path is a subtree's without its last slash")
-	ErrAmbiguous = errors.New("the path means another route once it is decoded")
+	ErrAmbiguous = errors.New("the path means another route in another reading")
 )
 
 // Match finds the route of a checked path: that path alone, else the longest subtree that holds it. A path with '%', ';' or "//" is matched
