@@ -197,12 +197,12 @@ max_in_flight = 1
 	}
 }
 
-// Response fields are set and removed where an upgrade is accepted, too.
+// Response fields are set and removed where an upgrade is accepted, too, and the request's id is told.
 func TestHeaderRulesOfUpgrade(t *testing.T) {
 	up := raw(t, func(c net.Conn, _ string) {
-		fmt.Fprint(c, "HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\nX-From: upstream\r\n\r\n")
+		fmt.Fprint(c, "HTTP/1.1 101 Yes\r\nConnection: upgrade\r\nUpgrade: websocket\r\nX-From: upstream\r\nX-Request-Id: theirs\r\n\r\n")
 		c.Close()
 	})
-	w := newFront(t, t.TempDir(), up, proxied+`headers = { "X-Site" = "1", "X-From" = "" }`)
-	w.wants("the upgrade", w.upgrade("https://a.localhost", "Upgrade: websocket"), 101, "X-Site: 1", "!X-From", "Upgrade: websocket")
+	w := newFront(t, t.TempDir(), up, proxied+"headers = { \"X-Site\" = \"1\", \"X-From\" = \"\" }\n[log]\nreturn_id = true\n")
+	w.wants("the upgrade", w.upgrade("https://a.localhost", "Upgrade: websocket"), 101, "X-Site: 1", "!X-From", "Upgrade: websocket", "X-Request-Id: ", "!theirs")
 }
