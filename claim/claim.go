@@ -9,6 +9,8 @@ import "bytes"
 var names = map[string]bool{
 	"forwarded": true, "x-real-ip": true, "true-client-ip": true, "cf-connecting-ip": true, "x-client-ip": true, "x-cluster-client-ip": true,
 	"client-ip": true, "fastly-client-ip": true, "x-original-forwarded-for": true, "remote-addr": true,
+	"x-forwarded": true, "forwarded-for": true, "proxy-client-ip": true, "wl-proxy-client-ip": true, "http-client-ip": true, "http-x-forwarded-for": true,
+	"cf-connecting-ipv6": true, "cf-pseudo-ipv4": true, "fly-client-ip": true, "x-appengine-user-ip": true, "x-azure-clientip": true, "x-envoy-external-address": true,
 	"x-host": true, "x-original-host": true, "x-http-host-override": true,
 	"x-original-url": true, "x-rewrite-url": true, "x-original-uri": true, "x-original-method": true,
 	"proxy": true, "proxy-authorization": true, "x-request-id": true,

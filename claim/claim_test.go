@@ -7,7 +7,8 @@ func TestIs(t *testing.T) {
 	for name, want := range map[string]bool{
 		"forwarded": true, "x-forwarded-for": true, "x_forwarded_for": true, "x.forwarded-anything": true, "remote-user": true, "remote_user_": true,
 		"x-real-ip": true, "proxy": true, "x-edge-user": true,
-		"accept": false, "x-forwarded": false, "remote": false, "authorization": false, "": false, "--": false,
+		"x-forwarded": true, "forwarded-for": true, "wl-proxy-client-ip": true, "http_client_ip": true, "http_x_forwarded_for": true,
+		"accept": false, "remote": false, "authorization": false, "": false, "--": false,
 	} {
 		if Is([]byte(name)) != want {
 			t.Errorf("%q: %v", name, !want)

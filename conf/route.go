@@ -35,6 +35,10 @@ func routePath(v value) string {
 		v.mistake("path %q %v", s, err)
 		return ""
 	}
+	if strings.Contains(s, ";") {
+		v.mistake(`path %q holds ";", where apps end a segment: it is no path of its own`, s)
+		return ""
+	}
 	if s == "/.edge" || strings.HasPrefix(s, "/.edge/") {
 		v.mistake("path %q is reserved: edge answers below /.edge/ itself", s)
 		return ""

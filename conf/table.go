@@ -51,9 +51,7 @@ func (t *table) need(key string) value {
 // refuse reports keys that exist, but not here.
 func (t *table) refuse(why string, keys ...string) {
 	for _, key := range keys {
-		if why != notBuilt { // nobody is to look for what is not
-			t.l.note(t, key)
-		}
+		t.l.note(t, key)
 		if v := t.ask(key); v.given() {
 			v.mistakeAtKey("%q %s", key, why)
 		}

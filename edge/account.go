@@ -79,7 +79,13 @@ type identified struct {
 }
 
 func (i identified) Head(status int, f wire.Fields, length int64) error {
-	return i.Responder.Head(status, f.Del("x-request-id").Add("x-request-id", i.id.String()), length)
+	return i.Responder.Head(status, i.told(f), length)
+}
+
+func (i identified) Tunnel(f wire.Fields) (wire.Stream, error) { return i.Responder.Tunnel(i.told(f)) }
+
+func (i identified) told(f wire.Fields) wire.Fields {
+	return f.Del("x-request-id").Add("x-request-id", i.id.String())
 }
 
 // openLog gives the access log, the one in use if nothing of it has changed.

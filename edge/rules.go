@@ -131,13 +131,19 @@ type ruled struct {
 }
 
 func (r ruled) Head(status int, f wire.Fields, length int64) error {
+	return r.Responder.Head(status, r.apply(f), length)
+}
+
+func (r ruled) Tunnel(f wire.Fields) (wire.Stream, error) { return r.Responder.Tunnel(r.apply(f)) }
+
+func (r ruled) apply(f wire.Fields) wire.Fields {
 	for _, h := range r.rules {
 		f = f.Del(h.Name)
 		if h.Value != "" {
 			f = f.Add(h.Name, h.Value)
 		}
 	}
-	return r.Responder.Head(status, f, length)
+	return f
 }
 
 // requestRules are those of a relayed request. A password that was said to us goes no further.

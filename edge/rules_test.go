@@ -334,7 +334,7 @@ func TestStripPrefix(t *testing.T) {
 		}
 		w.wants(path, a, 200, want, "X-Forwarded-Prefix: /app/v1\r\n", "Location: /from/upstream")
 	}
-	for _, path := range []string{"/app/v1/../secret", "/app/v1/%2e%2e/secret", "/app/v1/..%2fsecret", "/app%2fv1/x", "/app//v1/x", "//app/v1/x", "/%61pp/v1/x"} {
+	for _, path := range []string{"/app/v1/../secret", "/app/v1/%2e%2e/secret", "/app/v1/..%2fsecret", "/app%2fv1/x", "/app//v1/x", "//app/v1/x", "/%61pp/v1/x", "/app;x/v1/y", "//host/app/v1/x", "//host/secret"} {
 		w.wants(path, w.ask("http", "127.0.0.7", "GET "+path), 400)
 	}
 	w.wants("the slash", w.ask("http", "127.0.0.7", "GET /app/v1"), 308, "Location: /app/v1/")

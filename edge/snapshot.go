@@ -152,7 +152,7 @@ func (s *Snapshot) serve(l *listener, x *wire.Exchange) {
 func unrouted(x *wire.Exchange, r *route, err error) {
 	switch {
 	case errors.Is(err, vhost.ErrAmbiguous):
-		wire.ReplyText(x, http.StatusBadRequest, "The path reads differently once it is decoded.")
+		wire.ReplyText(x, http.StatusBadRequest, "The path can be read in more than one way.")
 	case errors.Is(err, vhost.ErrSlash):
 		moved(x, r.path+query(x))
 	default:

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -157,6 +158,34 @@ func TestTurns(t *testing.T) {
 		if ok, err := f.Verify(t.Context(), "alice", "secret"); !ok || err != nil {
 			t.Errorf("when a turn was free: %v, %v", ok, err)
 		}
+		if len(turns) != 0 {
+			t.Error("a turn was not given back")
+		}
+	})
+}
+
+// Of requests that come together with a password, one costs bcrypt.
+func TestRemembersWhoWaits(t *testing.T) {
+	f, err := load(t, "alice:"+hash(t, "secret", 4), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		defer func(all chan struct{}) { turns = all }(turns)
+		turns = make(chan struct{}, 1)
+		turns <- struct{}{}
+		var wait sync.WaitGroup
+		for range 8 {
+			wait.Go(func() {
+				if ok, err := f.Verify(t.Context(), "alice", "other"); !ok || err != nil { // bcrypt would say no
+					t.Errorf("%v, %v", ok, err)
+				}
+			})
+		}
+		synctest.Wait()
+		f.users["alice"].right.Store(&memory{f.mac("alice", "other"), time.Now().Add(remembered)})
+		<-turns
+		wait.Wait()
 		if len(turns) != 0 {
 			t.Error("a turn was not given back")
 		}

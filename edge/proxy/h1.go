@@ -209,7 +209,11 @@ func (r *relaying) answer(head h1.Answer) error {
 		return r.tunnel(head)
 	}
 	r.headed = true
-	if err := r.x.Head(head.Status, head.Fields, head.Length); err != nil {
+	switch err := r.x.Head(head.Status, head.Fields, head.Length); {
+	case err == wire.ErrReplaced:
+		r.skip()
+		return nil
+	case err != nil:
 		return err
 	}
 	live := head.Length == wire.Unknown // a stream of events: its head and each piece when it comes
@@ -229,6 +233,13 @@ func (r *relaying) answer(head h1.Answer) error {
 		if _, err := r.x.Write(data); err != nil {
 			return err
 		}
+	}
+}
+
+// skip drops what is here of an answer that is not wanted: if that is all of it, the connection can be used again.
+func (r *relaying) skip() {
+	for err := error(nil); err == nil && r.conn.Ready(); {
+		_, err = r.conn.Next()
 	}
 }
 

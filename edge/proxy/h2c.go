@@ -52,7 +52,7 @@ func (p *Proxy) serveH2C(x *wire.Exchange, t *upstream.Target, c *course) (elsew
 		return errElsewhere
 	}
 	x.Record.Answered = time.Now()
-	if err := answer(x, resp); err != nil {
+	if err := answer(x, resp); err != nil && err != wire.ErrReplaced {
 		x.Record.Err = err
 		x.Abort(err)
 	}

@@ -126,7 +126,7 @@ func fail(x *wire.Exchange, read, err error) {
 		return
 	}
 	if status == http.StatusServiceUnavailable {
-		wire.Reply(x, status, "text/plain; charset=utf-8", why+"\n", wire.Field{Name: []byte("retry-after"), Value: []byte("1")})
+		wire.ReplyText(x, status, why, wire.Field{Name: []byte("retry-after"), Value: []byte("1")})
 		return
 	}
 	wire.ReplyText(x, status, why)

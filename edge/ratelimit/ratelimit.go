@@ -53,22 +53,22 @@ func (l *Limiter) Take(client netip.Addr) (wait time.Duration) {
 	return 0
 }
 
-// key is a client: an IPv4 address, or the /64 that a subscriber has at least.
+// key is a client: an IPv4 address, or the /64 that a subscriber has at least. The zero key is one without an address.
 type key struct {
-	bits uint64
-	is4  bool
+	bits    uint64
+	version byte // 4 or 6
 }
 
 func keyOf(a netip.Addr) key {
 	if a = a.Unmap(); a.Is4() {
 		b := a.As4()
-		return key{uint64(binary.BigEndian.Uint32(b[:])), true}
+		return key{uint64(binary.BigEndian.Uint32(b[:])), 4}
 	}
 	if !a.IsValid() {
 		return key{}
 	}
 	b := a.As16()
-	return key{binary.BigEndian.Uint64(b[:8]), false}
+	return key{binary.BigEndian.Uint64(b[:8]), 6}
 }
 
 // shard is a part of the clients: their buckets, in a list from the one that asked last to the one that is forgotten next.

@@ -75,6 +75,8 @@ func TestClients(t *testing.T) {
 		{"0.0.0.1", "0:0:0:1::", false},
 		{"", "", true},
 		{"", "0.0.0.0", false},
+		{"", "::1", false},
+		{"fe80::1%eth0", "fe80::1%eth1", true},
 	} {
 		l := New(1, time.Hour, 1)
 		a, _ := netip.ParseAddr(c.a)

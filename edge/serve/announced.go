@@ -6,12 +6,13 @@ import (
 	"net/netip"
 	"time"
 
+	"edge/conf"
 	"edge/listeners/proxyproto"
 )
 
 // Announcers are the peers that must begin with a PROXY header. Whoever else connects is refused: no byte of theirs is taken for one.
 type Announcers struct {
-	From []netip.Prefix
+	From conf.Prefixes
 	Unix bool // who comes by a unix socket
 }
 
@@ -20,12 +21,7 @@ func (a *Announcers) has(peer netip.AddrPort) bool {
 	if !peer.IsValid() {
 		return a.Unix
 	}
-	for _, p := range a.From {
-		if p.Contains(peer.Addr().WithZone("")) {
-			return true
-		}
-	}
-	return false
+	return a.From.Contains(peer.Addr())
 }
 
 var errNotAnnounced = errors.New("the peer is none that proxy_protocol lists")

@@ -36,32 +36,39 @@ func (h *Hosts[T]) Match(host []byte) (v T, ok bool) {
 }
 
 // Paths finds what belongs to a path. Fill it with Add; then it is read-only and safe for concurrent use.
-type Paths[T comparable] struct{ routes map[string]T }
+type Paths[T comparable] struct {
+	routes  map[string]T
+	longest int // of their paths
+}
 
 // Add says what belongs to a path: "/assets/" is a subtree, "/ping" that path alone.
 func (p *Paths[T]) Add(path string, v T) {
 	if p.routes == nil {
 		p.routes = map[string]T{}
 	}
-	p.routes[path] = v
+	p.routes[path], p.longest = v, max(p.longest, len(path))
 }
 
 // What Match says in place of a route.
 var (
 	ErrNotFound  = errors.New("no route has this path")
 	ErrSlash     = errors.New("the path is a subtree's without its last slash")
-	ErrAmbiguous = errors.New("the path means another route once it is decoded")
+	ErrAmbiguous = errors.New("the path means another route in another reading")
 )
 
-// Match finds the route of a checked path: that path alone, else the longest subtree that holds it. A path with '%' or "//" is matched
-// as it came and as an upstream may read it, decoded and with its slashes merged; where the two differ no answer is safe.
+// Match finds the route of a checked path: that path alone, else the longest subtree that holds it. A path with '%', ';' or "//" is matched
+// as it came and as upstreams may read it: decoded and with its slashes merged; with each segment cut at a ';' (wire.Check says who does), before
+// or after it is decoded; and with a host in it. Where they differ no answer is safe.
 func (p *Paths[T]) Match(path []byte) (T, error) {
 	v, err := p.match(path)
-	if bytes.IndexByte(path, '%') < 0 && !bytes.Contains(path, []byte("//")) {
+	if bytes.IndexByte(path, '%') < 0 && bytes.IndexByte(path, ';') < 0 && !bytes.Contains(path, []byte("//")) {
 		return v, err
 	}
-	if read, readErr := p.match(merge(wire.Decode(string(path)))); read != v || readErr != err {
-		return v, ErrAmbiguous
+	decoded := wire.Decode(string(path))
+	for _, read := range [...]string{decoded, cutParameters(decoded), wire.Decode(cutParameters(string(path))), wire.Decode(cutHost(string(path)))} {
+		if w, readErr := p.match(merge(read)); w != v || readErr != err {
+			return v, ErrAmbiguous
+		}
 	}
 	return v, err
 }
@@ -73,7 +80,7 @@ func (p *Paths[T]) match(path []byte) (v T, err error) {
 	if v, ok := p.routes[string(path)+"/"]; ok {
 		return v, ErrSlash
 	}
-	for end := len(path); end > 0; {
+	for end := min(len(path), p.longest); end > 0; { // what no route is as long as is not looked up: the client chooses how many slashes there are
 		end = bytes.LastIndexByte(path[:end], '/')
 		if end < 0 {
 			break
@@ -83,6 +90,31 @@ func (p *Paths[T]) match(path []byte) (v T, err error) {
 		}
 	}
 	return v, ErrNotFound
+}
+
+// cutParameters cuts each segment at its first ';', as servlet containers do: "/admin;x/y" is their "/admin/y".
+func cutParameters(path string) string {
+	if strings.IndexByte(path, ';') < 0 {
+		return path
+	}
+	b, cut := make([]byte, 0, len(path)), false
+	for i := range len(path) {
+		if cut = path[i] == ';' || cut && path[i] != '/'; !cut {
+			b = append(b, path[i])
+		}
+	}
+	return string(b)
+}
+
+// cutHost cuts what begins with two slashes, and the segment behind them: "//host/admin/" is "/admin/" to who reads a request target as a URL
+// reference, as new URL(target, base) does. What stands in front may be cut off on the way, as strip_prefix does.
+func cutHost(path string) string {
+	i := strings.Index(path, "//")
+	if i < 0 {
+		return path
+	}
+	_, rest, _ := strings.Cut(strings.TrimLeft(path[i:], "/"), "/")
+	return path[:i] + "/" + rest
 }
 
 // merge makes one slash out of several.

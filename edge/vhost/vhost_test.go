@@ -1,7 +1,10 @@
 package vhost
 
 import (
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 )
 
 func TestHosts(t *testing.T) {
@@ -24,13 +27,15 @@ func TestHosts(t *testing.T) {
 
 func TestPaths(t *testing.T) {
 	var p Paths[string]
-	for _, path := range []string{"/", "/assets/", "/assets/deep/", "/ping", "/admin/"} {
+	for _, path := range []string{"/", "/assets/", "/assets/deep/", "/ping", "/admin/", "/dee/per/"} {
 		p.Add(path, path)
 	}
 	for path, want := range map[string]string{
 		"/": "/", "/x": "/", "/ping": "/ping", "/ping/": "/", "/pingo": "/",
 		"/assets/": "/assets/", "/assets/a/b": "/assets/", "/assets/deep/x": "/assets/deep/", "/assetsx": "/",
 		"//x": "/", "/group%2Fproject": "/", "/assets/a%20b": "/assets/", "/assets//x": "/assets/", "/assets/%25": "/assets/",
+		"/x;y=1/z": "/", "/;x": "/", "/assets/a;v=1.2/b;c": "/assets/", "/assets/%3b": "/assets/", "/pingo;x": "/",
+		"//": "/", "///": "/", "//host": "/", "//host/": "/", "//host/x": "/", "/x//": "/", "/assets//a/b": "/assets/",
 	} {
 		if got, err := p.Match([]byte(path)); got != want || err != nil {
 			t.Errorf("%s finds %q, %v; want %q", path, got, err, want)
@@ -40,6 +45,10 @@ func TestPaths(t *testing.T) {
 		"/assets": ErrSlash, "/assets/deep": ErrSlash,
 		"//admin/x": ErrAmbiguous, "/%61dmin/x": ErrAmbiguous, "/admin%2fx": ErrAmbiguous, "/%70ing": ErrAmbiguous,
 		"/assets%2f": ErrAmbiguous, "//assets": ErrAmbiguous, "/assets//deep/": ErrAmbiguous,
+		"/admin;/x": ErrAmbiguous, "/admin;a=b/x": ErrAmbiguous, "/;/admin/x": ErrAmbiguous, "/admin%3b/x": ErrAmbiguous, "/a%64min;/x": ErrAmbiguous,
+		"/;//admin/x": ErrAmbiguous, "/ping;x": ErrAmbiguous, "/admin;x": ErrAmbiguous, "/assets/deep;v/x": ErrAmbiguous, "/assets;v/x": ErrAmbiguous,
+		"//host/admin/x": ErrAmbiguous, "///host/admin/x": ErrAmbiguous, "//a%2fb/admin/": ErrAmbiguous, "//host/ping": ErrAmbiguous, "/assets//x/deep/y": ErrAmbiguous,
+		"/dee;%2fz/per/x": ErrAmbiguous, "/dee;%2f;y%2f/per;/x": ErrAmbiguous,
 	} {
 		if _, err := p.Match([]byte(path)); err != want {
 			t.Errorf("%s: %v, want %v", path, err, want)
@@ -52,5 +61,28 @@ func TestPaths(t *testing.T) {
 	}
 	if _, err := new(Paths[int]).Match([]byte("*")); err != ErrNotFound {
 		t.Errorf("an empty table: %v", err)
+	}
+}
+
+// What a path costs does not grow with the slashes that a client puts in it.
+func TestPathsOfManySlashes(t *testing.T) {
+	var p Paths[int]
+	for i := range 100 {
+		p.Add("/route/"+strconv.Itoa(i)+"/", i)
+	}
+	takes := func(path string) time.Duration {
+		best := time.Hour
+		for range 5 {
+			began := time.Now()
+			if _, err := p.Match([]byte(path)); err != ErrNotFound {
+				t.Fatal(err)
+			}
+			best = min(best, time.Since(began))
+		}
+		return best
+	}
+	const size = 64 << 10
+	if flat, deep := takes("/"+strings.Repeat("a", size)), takes(strings.Repeat("/a", size/2)); deep > 20*flat+time.Millisecond {
+		t.Errorf("%v with slashes, %v without", deep, flat)
 	}
 }

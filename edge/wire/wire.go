@@ -7,6 +7,7 @@ package wire
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -127,10 +128,13 @@ func Reply(x *Exchange, status int, ctype, body string, more ...Field) {
 	if err == nil {
 		err = x.Finish(nil)
 	}
-	if err != nil {
+	if err != nil && err != ErrReplaced {
 		x.Abort(err) // ends a Read of the body that waits, too
 	}
 }
+
+// ErrReplaced is what Head says where a Responder has given, as a whole, another answer in place of the handler's. The handler has nothing left to do.
+var ErrReplaced = errors.New("wire: another answer was given in place of this one")
 
 // Pages are HTML pages by the status that they stand for.
 type Pages map[int]string
