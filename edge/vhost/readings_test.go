@@ -2,23 +2,33 @@ package vhost
 
 import (
 	"net/url"
-	"regexp"
 	"strings"
 	"testing"
 
 	"edge/edge/wire"
 )
 
-var (
-	parameters = regexp.MustCompile(`;[^/]*`)
-	slashes    = regexp.MustCompile(`/+`)
-)
+// withoutParameters cuts what stands behind a ';' of each segment.
+func withoutParameters(path string) string {
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		segments[i], _, _ = strings.Cut(s, ";")
+	}
+	return strings.Join(segments, "/")
+}
+
+func merged(path string) string {
+	for strings.Contains(path, "//") {
+		path = strings.ReplaceAll(path, "//", "/")
+	}
+	return path
+}
 
 // readings are what upstreams make of a path.
 var readings = map[string]func(path string) string{
 	"decodes":            unescape,
-	"cuts, then decodes": func(path string) string { return unescape(parameters.ReplaceAllString(path, "")) },
-	"decodes, then cuts": func(path string) string { return parameters.ReplaceAllString(unescape(path), "") },
+	"cuts, then decodes": func(path string) string { return unescape(withoutParameters(path)) },
+	"decodes, then cuts": func(path string) string { return withoutParameters(unescape(path)) },
 	"takes it for a reference": func(path string) string {
 		u, err := url.Parse(path)
 		if err != nil {
@@ -52,7 +62,7 @@ func TestPathsOfAllReadings(t *testing.T) {
 	for _, path := range []string{"/", "/admin/", "/app/", "/app/admin/"} {
 		p.Add(path, path)
 	}
-	tokens := []string{"/", "//", "%2f", ";", "%3B", "admin", "%61dmin", "app", "x", ""}
+	tokens := []string{"/", "//", "%2f", ";", "%3B", "admin/", "%61dmin/", "app/", "x/", "x", ""}
 	n := 0
 	var try func(path string, more int)
 	try = func(path string, more int) {
@@ -71,13 +81,13 @@ func TestPathsOfAllReadings(t *testing.T) {
 		}
 		n++
 		for how, read := range readings {
-			if want, wantErr := p.match([]byte(slashes.ReplaceAllString(read(path), "/"))); got != want || err != wantErr {
+			if want, wantErr := p.match([]byte(merged(read(path)))); got != want || err != wantErr {
 				t.Errorf("%s is of %s, and who %s finds %s", path, got, how, want)
 			}
 		}
 	}
-	try("/", 5)
-	if n < 10_000 {
+	try("/", 4)
+	if n < 3000 {
 		t.Errorf("only %d paths have a route", n)
 	}
 }
