@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"edge":           main,
 		"edge-shutdown":  func() { fault = serve.FaultShutdown; main() },
+		"edge-panics":    func() { fault = serve.FaultPanics; main() },
 		"edge-onegoaway": func() { fault = serve.FaultOneGoaway; main() },
 	})
 }

@@ -54,6 +54,7 @@ type Server struct {
 	phase             atomic.Int32     // a phase
 	logged            accesslog.Counts // by all access logs
 	reloads, upgrades tally
+	health            health
 
 	sessions *sessions.DB // nil until a configuration has [login]
 	users    *users.Store

@@ -101,7 +101,7 @@ func (s *Server) handOver(ctx context.Context, child *upgrade.Child) error {
 		return err
 	}
 	s.log.Info("upgrade: the new process serves, on probation", "pid", child.PID())
-	if err := child.Probation(ctx, s.live.Load().conf.Upgrade.Probation); err != nil {
+	if err := child.Probation(ctx, s.live.Load().conf.Upgrade.Probation, worseThan(s.healthNow())); err != nil {
 		return fmt.Errorf("in probation: %w", err)
 	}
 	return child.Commit()
@@ -120,7 +120,7 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 	err := parent.Ready(ctx)
 	if err == nil {
 		s.start(s.table.Sockets())
-		err = parent.Serving(ctx)
+		err = parent.Serving(ctx, s.healthNow)
 	}
 	if err != nil {
 		parent.Fail(err) // a parent that took it back itself listens no more

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,7 @@ type Parent struct {
 	Generation int // ours
 	c          conversation
 	received   chan event
+	health     atomic.Pointer[func() Health]
 }
 
 type event struct {
@@ -64,7 +66,7 @@ func (p *Parent) listen() {
 	for {
 		m, err := p.c.receive()
 		if err == nil && m.Kind == probe {
-			p.c.send(message{Kind: serving}) // if that fails, the next receive says so
+			p.answer() // if that fails, the next receive says so
 			continue
 		}
 		p.received <- event{m, err}
@@ -75,6 +77,16 @@ func (p *Parent) listen() {
 	}
 }
 
+// answer says how it goes.
+func (p *Parent) answer() error {
+	m := message{Kind: serving}
+	if health := p.health.Load(); health != nil {
+		h := (*health)()
+		m.Health = &h
+	}
+	return p.c.send(m)
+}
+
 // Fail tells the parent why this process cannot take over, and gives the reason back.
 func (p *Parent) Fail(reason error) error {
 	return errors.Join(reason, p.c.send(message{Kind: fail, Reason: reason.Error()}))
@@ -83,8 +95,12 @@ func (p *Parent) Fail(reason error) error {
 // Ready tells the parent that nothing can fail any more, and waits for its GO.
 func (p *Parent) Ready(ctx context.Context) error { return p.ask(ctx, ready, goOn) }
 
-// Serving tells the parent that this process accepts, and waits for COMMIT. A parent that has died by now cannot take anything back: that is a COMMIT.
-func (p *Parent) Serving(ctx context.Context) error {
+// Serving tells the parent that this process accepts, and waits for COMMIT. Meanwhile the parent is told how it goes whenever it asks; health may be nil.
+// A parent that has died by now cannot take anything back: that is a COMMIT.
+func (p *Parent) Serving(ctx context.Context, health func() Health) error {
+	if health != nil {
+		p.health.Store(&health)
+	}
 	if err := p.ask(ctx, serving, commit); !errors.Is(err, errEnded) {
 		return err
 	}

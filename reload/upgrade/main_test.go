@@ -38,6 +38,7 @@ var children map[string]func() error
 func init() { // not in the declaration: a child starts children
 	children = map[string]func() error{
 		"good":                func() error { return takeOver(nil) },
+		"sick":                func() error { return takesOver(nil, func() Health { return Health{Requests: 10, Failed: 4, Panics: 5} }) },
 		"exits":               func() error { os.Exit(7); return nil },
 		"exits with a word":   exitsWithAWord,
 		"fails":               func() error { return fails(errors.New("no certificate for a.example")) },
@@ -80,7 +81,9 @@ func die() {
 }
 
 // takeOver is what a child does that is as it should be; then does something after it has said READY (when GO comes) or SERVING.
-func takeOver(then map[kind]func(*Parent)) error {
+func takeOver(then map[kind]func(*Parent)) error { return takesOver(then, nil) }
+
+func takesOver(then map[kind]func(*Parent), health func() Health) error {
 	p, facts, err := Inherited()
 	if err != nil {
 		return err
@@ -97,7 +100,7 @@ func takeOver(then map[kind]func(*Parent)) error {
 		f(p)
 		select {}
 	}
-	if err := p.Serving(context.Background()); err != nil {
+	if err := p.Serving(context.Background(), health); err != nil {
 		return err
 	}
 	report("committed")
@@ -189,7 +192,7 @@ func chain() error {
 		return err
 	}
 	fds, _ := os.ReadDir("/proc/self/fd")
-	if err := p.Serving(ctx); err != nil {
+	if err := p.Serving(ctx, nil); err != nil {
 		return err
 	}
 	report("generation %d: %d variables, %d descriptors", p.Generation, len(self.Env), len(fds))
@@ -200,7 +203,7 @@ func chain() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.Ready(ctx), c.Go(ctx), c.Probation(ctx, time.Millisecond), c.Commit())
+	return errors.Join(c.Ready(ctx), c.Go(ctx), c.Probation(ctx, time.Millisecond, healthy), c.Commit())
 }
 
 // heir reports what a program that it starts finds.

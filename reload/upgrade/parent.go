@@ -52,6 +52,7 @@ type Child struct {
 	cmd      *exec.Cmd
 	c        conversation
 	received chan event
+	health   *Health // as it was told last; nil: never
 	exited   chan struct{}
 	exit     error // once exited is closed
 }
@@ -121,14 +122,23 @@ func (c *Child) Go(ctx context.Context) error {
 	return c.wait(ctx, serving) // which knows how a broken conversation ended
 }
 
-// Probation waits for d, during which the child must live, and answer each second and at the end.
-func (c *Child) Probation(ctx context.Context, d time.Duration) error {
+// Probation waits for d, during which the child must live, and answer each second and at the end. What it tells of its health is judged each time, if it
+// tells anything: an error ends the probation.
+func (c *Child) Probation(ctx context.Context, d time.Duration, judge func(Health) error) error {
 	for end := time.Now().Add(d); ; {
 		if err := c.live(ctx, min(time.Until(end), time.Second)); err != nil {
 			return err
 		}
-		if err := c.probe(ctx); err != nil || !time.Now().Before(end) {
+		if err := c.probe(ctx); err != nil {
 			return err
+		}
+		if c.health != nil {
+			if err := judge(*c.health); err != nil {
+				return err
+			}
+		}
+		if !time.Now().Before(end) {
+			return nil
 		}
 	}
 }
@@ -182,6 +192,7 @@ func (c *Child) wait(ctx context.Context, want kind) error {
 		case e.Kind != want:
 			return fmt.Errorf("the new process says %q out of turn", e.Kind)
 		}
+		c.health = e.Health
 		return nil
 	}
 }

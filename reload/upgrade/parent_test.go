@@ -98,7 +98,7 @@ func TestParent(t *testing.T) {
 				}()
 				ask := p.Ready
 				if step == "serving" {
-					ask = p.Serving
+					ask = func(ctx context.Context) error { return p.Serving(ctx, nil) }
 				}
 				ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, errors.New("the test waits no longer"))
 				defer cancel()
@@ -116,7 +116,7 @@ func TestParentGivenUp(t *testing.T) {
 	p, _, _ := child(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("TERM"))
-	for _, err := range []error{p.Ready(ctx), p.Serving(ctx)} {
+	for _, err := range []error{p.Ready(ctx), p.Serving(ctx, nil)} {
 		if err == nil || err.Error() != "TERM" {
 			t.Errorf("error: %v", err)
 		}

@@ -8,7 +8,7 @@
 //	child → parent  READY   everything that can fail has been done; or FAIL, and why
 //	parent → child  GO      the parent accepts no more
 //	child → parent  SERVING
-//	parent → child  PROBE   are you there? each second, and before COMMIT; the child says SERVING
+//	parent → child  PROBE   are you there? each second, and before COMMIT; the child says SERVING, and how that goes: its Health
 //	parent → child  COMMIT  there is no way back; or ABORT, at any time before, and why
 //
 // Until COMMIT the parent can take everything back, and a child that dies, hangs or says anything else makes it do so.
@@ -51,11 +51,19 @@ const (
 
 // message is one packet.
 type message struct {
-	Version    int    `json:"v"`
-	Oldest     int    `json:"oldest,omitempty"`
-	Kind       kind   `json:"kind"`
-	Generation int    `json:"gen,omitempty"`
-	Reason     string `json:"reason,omitempty"`
+	Version    int     `json:"v"`
+	Oldest     int     `json:"oldest,omitempty"`
+	Kind       kind    `json:"kind"`
+	Generation int     `json:"gen,omitempty"`
+	Reason     string  `json:"reason,omitempty"`
+	Health     *Health `json:"health,omitempty"` // with SERVING; nil from a program that does not tell
+}
+
+// Health is how serving goes, counted since the process started.
+type Health struct {
+	Requests uint64 `json:"requests"`
+	Failed   uint64 `json:"failed"` // of them: those that the process itself is to blame for
+	Panics   uint64 `json:"panics"` // that it survived
 }
 
 // maxMessage bounds a packet, and maxReason the reason in it, which JSON makes up to six times as long.
