@@ -138,6 +138,7 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 // becomePrimary writes the pid file: it always names a process that serves.
 func (s *Server) becomePrimary() error {
 	s.primary, s.served = true, true
+	s.watch()
 	return statefile.Write(s.pidFile(), []byte(strconv.Itoa(os.Getpid())+"\n"))
 }
 

@@ -37,8 +37,10 @@ var children map[string]func() error
 
 func init() { // not in the declaration: a child starts children
 	children = map[string]func() error{
-		"good":                func() error { return takeOver(nil) },
-		"sick":                func() error { return takesOver(nil, func() Health { return Health{Requests: 10, Failed: 4, Panics: 5} }) },
+		"good": func() error { return takeOver(nil) },
+		"sick": func() error {
+			return takesOver(nil, func() Health { return Health{Requests: 10, Failed: 4, Panics: 5} })
+		},
 		"exits":               func() error { os.Exit(7); return nil },
 		"exits with a word":   exitsWithAWord,
 		"fails":               func() error { return fails(errors.New("no certificate for a.example")) },
@@ -66,6 +68,7 @@ func init() { // not in the declaration: a child starts children
 		"chain":                chain,
 		"heir":                 heir,
 		"program":              program,
+		"image":                image,
 		"inherited":            func() error { _, _, err := Inherited(); return err },
 	}
 }
@@ -225,6 +228,37 @@ func program() error {
 	text, err := json.Marshal(p)
 	report("%s", text)
 	return err
+}
+
+// image replaces the program on disk by garbage, and then itself by what it was started from.
+func image() error {
+	p, err := ThisProgram()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(os.WriteFile(p.Path+".new", []byte("garbage"), 0o700), os.Rename(p.Path+".new", p.Path)); err != nil {
+		return err
+	}
+	p.Env = append(p.Env, childVariable+"=good")
+	files := []*os.File{os.NewFile(firstFD, "report"), os.Stderr, os.Stderr, os.Stderr, os.Stderr, os.Stderr, os.Stderr}
+	facts := []byte(`[{},{},{},{},{},{},{}]`)
+	if _, err := Start(p, 2, files, facts); err != nil {
+		report("by the path: %v", err)
+	}
+	before, _ := os.ReadDir("/proc/self/fd")
+	c, err := Start(p.Image(), 3, files, facts)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	err = errors.Join(c.Ready(ctx), c.Go(ctx), c.Probation(ctx, time.Millisecond, healthy), c.Commit())
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.PID()))
+	report("it goes by the name %s", name)
+	<-c.exited
+	if after, _ := os.ReadDir("/proc/self/fd"); len(after) != len(before) {
+		report("%d descriptors, %d before", len(after), len(before))
+	}
+	return errors.Join(err, c.exit)
 }
 
 // testProgram is the test binary as one of children.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // firstFD is the descriptor of the first file.
@@ -24,6 +26,9 @@ type Program struct {
 	Args []string // without the name
 	Dir  string
 	Env  []string
+
+	image *os.File // what runs now
+	again bool     // image is what starts, whatever the file at Path is by now
 }
 
 // ThisProgram says how this process was started. Call it before the working directory or the environment change.
@@ -36,7 +41,60 @@ func ThisProgram() (Program, error) {
 		return Program{}, err
 	}
 	dir, err := os.Getwd()
-	return Program{Path: path, Args: os.Args[1:], Dir: dir, Env: cleanEnv(os.Environ())}, err
+	if err != nil {
+		return Program{}, err
+	}
+	image, err := os.Open("/proc/self/exe") // of a file that was removed or replaced too
+	return Program{Path: path, Args: os.Args[1:], Dir: dir, Env: cleanEnv(os.Environ()), image: image}, err
+}
+
+// Image gives the program that runs now, to be started under the same name: no change of the file on disk changes it.
+func (p Program) Image() Program {
+	p.again = true
+	return p
+}
+
+// open gives what to start, and what to close once it has been. An image is found by a descriptor, whose number must be none of those that files get in
+// the child on the way to exec, nor one that is used on the way.
+func (p Program) open(files []*os.File) (path string, done func(), err error) {
+	if !p.again {
+		return p.Path, func() {}, nil
+	}
+	if p.image == nil {
+		return "", nil, errors.New("the running image was not kept")
+	}
+	highest := firstFD
+	for _, f := range files {
+		highest = max(highest, descriptor(f))
+	}
+	fd, err := duplicate(p.image, highest+2*(len(files)+firstFD)+8)
+	if err != nil {
+		return "", nil, err
+	}
+	return fmt.Sprintf("/proc/self/fd/%d", fd), func() { unix.Close(fd) }, nil
+}
+
+// descriptor gives a file's descriptor; (*os.File).Fd would make a socket blocking.
+func descriptor(f *os.File) (n int) {
+	if c, err := f.SyscallConn(); err == nil {
+		c.Control(func(fd uintptr) { n = int(fd) })
+	}
+	return n
+}
+
+// duplicate gives a copy of a file's descriptor that is at least from.
+func duplicate(f *os.File, from int) (copied int, err error) {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if controlErr := c.Control(func(fd uintptr) { copied, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, from) }); controlErr != nil {
+		return 0, controlErr
+	}
+	if err != nil {
+		return 0, fmt.Errorf("the running image: %w", err)
+	}
+	return copied, nil
 }
 
 // cleanEnv leaves out what is meant for one process only.
@@ -64,10 +122,17 @@ func Start(p Program, generation int, files []*os.File, facts []byte) (*Child, e
 		return nil, err
 	}
 	defer theirs.Close()
-	cmd := exec.Command(p.Path, p.Args...)
+	passed := append(slices.Clip(files), theirs)
+	path, done, err := p.open(passed)
+	if err != nil {
+		ours.Close()
+		return nil, err
+	}
+	defer done()
+	cmd := &exec.Cmd{Path: path, Args: append([]string{p.Path}, p.Args...)}
 	cmd.Dir, cmd.Env = p.Dir, append(slices.Clip(p.Env), Variable+"="+string(facts))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.ExtraFiles = append(slices.Clip(files), theirs)
+	cmd.ExtraFiles = passed
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for the process that it started
 	if err := cmd.Start(); err != nil {
 		ours.Close()
