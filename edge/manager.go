@@ -6,7 +6,9 @@ import (
 	"os"
 	"time"
 
+	"edge/reload/caretaker"
 	"edge/reload/notify"
+	"edge/reload/upgrade"
 )
 
 // tellManager tells the service manager, if there is one, how this process does. A manager that cannot be told must not stop the service.
@@ -54,6 +56,15 @@ func (s *Server) toldUpgrade(f func(context.Context) error) func(context.Context
 		s.endWatch()
 		s.tellManager(notify.MainPID(s.successor), notify.Status(fmt.Sprintf("serving; process %d has taken over", s.successor)))
 		return nil
+	}
+}
+
+// outlive says how a process has ended that took over from this one, if this one still drains by then: nobody else is told.
+func (s *Server) outlive(child *upgrade.Child) {
+	select {
+	case <-s.tasks.Done():
+	case <-child.Ended():
+		s.tellManager(caretaker.Ended(child.PID(), child.Status()))
 	}
 }
 

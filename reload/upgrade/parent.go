@@ -176,6 +176,12 @@ func (c *Child) listen() {
 // PID is the child's process id.
 func (c *Child) PID() int { return c.cmd.Process.Pid }
 
+// Ended is closed when the child has ended.
+func (c *Child) Ended() <-chan struct{} { return c.exited }
+
+// Status is how the child has ended, once Ended is closed.
+func (c *Child) Status() syscall.WaitStatus { return c.cmd.ProcessState.Sys().(syscall.WaitStatus) }
+
 // Ready waits until the child is ready.
 func (c *Child) Ready(ctx context.Context) error { return c.wait(ctx, ready) }
 
