@@ -91,7 +91,7 @@ func monotonic() int64 {
 	return now.Nano() / 1000
 }
 
-// The service manager hears of the start, of reloads and their verdicts, of upgrades, of which process is the service, and of the stop (R55), by a
+// The service manager hears of the start, of reloads and their verdicts, of upgrades, of which process is the service, and of the stop (R61), by a
 // socket in the file system and by an abstract one.
 func TestServiceManager(t *testing.T) {
 	for name, socket := range map[string]string{
