@@ -119,7 +119,7 @@ func TestUpgradeByOneGoawayLoses(t *testing.T) {
 	}
 }
 
-// A program that cannot take over leaves the process as it was, which says why; the next good one takes over.
+// A program that cannot take over leaves the process as it was, which says why; the next good one takes over (R15).
 func TestChildThatCannotStart(t *testing.T) {
 	_, addr := origin(t)
 	p := start(t, "edge", config+relayTo(addr))

@@ -56,6 +56,7 @@ func (s *Server) upgrade(ctx context.Context) error {
 		socket.CloseParked()
 	}
 	s.table, s.primary, s.successor = &listeners.Table{}, false, child.PID()
+	child.Settled(answerTime) // the pid file names a process that lives
 	s.children.Go(func() { s.outlive(child) })
 	s.log.Info("upgrade: the new process has taken over", "pid", child.PID())
 	return nil
@@ -127,6 +128,7 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 	if err := s.becomePrimary(); err != nil {
 		s.log.Error("pid file", "error", err)
 	}
+	parent.Settled()
 	for _, socket := range s.dropped {
 		socket.Unlink()
 	}

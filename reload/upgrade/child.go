@@ -70,8 +70,11 @@ func (p *Parent) listen() {
 			continue
 		}
 		p.received <- event{m, err}
-		if err != nil || m.Kind == commit || m.Kind == abort {
+		if err != nil || m.Kind == abort {
 			p.c.Close()
+			return
+		}
+		if m.Kind == commit { // Settled closes it
 			return
 		}
 	}
@@ -106,6 +109,9 @@ func (p *Parent) Serving(ctx context.Context, health func() Health) error {
 	}
 	return nil
 }
+
+// Settled tells the parent, after COMMIT, that this process has done all that it does in the parent's place: the parent may end.
+func (p *Parent) Settled() { p.c.Close() }
 
 // ask says something and waits for the answer. If the conversation has ended by then, what was heard last tells how: it may be an ABORT.
 func (p *Parent) ask(ctx context.Context, say, want kind) error {

@@ -251,8 +251,9 @@ func image() error {
 		return err
 	}
 	ctx := context.Background()
-	err = errors.Join(c.Ready(ctx), c.Go(ctx), c.Probation(ctx, time.Millisecond, healthy), c.Commit())
+	err = errors.Join(c.Ready(ctx), c.Go(ctx), c.Probation(ctx, time.Millisecond, healthy))
 	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.PID()))
+	err = errors.Join(err, c.Commit())
 	report("it goes by the name %s", name)
 	<-c.exited
 	if after, _ := os.ReadDir("/proc/self/fd"); len(after) != len(before) {

@@ -247,6 +247,20 @@ func (c *Child) Commit() error {
 	return nil
 }
 
+// Settled waits, after Commit, until the child has taken the place of this process in all, or has ended; but not for longer than limit.
+func (c *Child) Settled(limit time.Duration) {
+	for timer := time.NewTimer(limit); ; {
+		select {
+		case e, ok := <-c.received:
+			if !ok || e.err != nil {
+				return
+			}
+		case <-timer.C:
+			return
+		}
+	}
+}
+
 // wait waits for one kind of message, and takes anything else for a failure.
 func (c *Child) wait(ctx context.Context, want kind) error {
 	select {

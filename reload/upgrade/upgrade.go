@@ -11,7 +11,8 @@
 //	parent → child  PROBE   are you there? each second, and before COMMIT; the child says SERVING, and how that goes: its Health
 //	parent → child  COMMIT  there is no way back; or ABORT, at any time before, and why
 //
-// Until COMMIT the parent can take everything back, and a child that dies, hangs or says anything else makes it do so.
+// Until COMMIT the parent can take everything back, and a child that dies, hangs or says anything else makes it do so. After it the child ends
+// the conversation when it has taken the parent's place in all, and the parent does not end before that.
 package upgrade
 
 import (
