@@ -34,6 +34,7 @@ func child(t *testing.T) (p *Parent, parent conversation, listening <-chan struc
 	t.Cleanup(func() {
 		parent.Close()
 		<-ended
+		p.Settled()
 	})
 	return p, parent, ended
 }
