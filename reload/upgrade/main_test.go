@@ -256,8 +256,16 @@ func image() error {
 	err = errors.Join(err, c.Commit())
 	report("it goes by the name %s", name)
 	<-c.exited
-	if after, _ := os.ReadDir("/proc/self/fd"); len(after) != len(before) {
-		report("%d descriptors, %d before", len(after), len(before))
+	c.Settled(time.Minute)
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) { // a goroutine closes the conversation
+		after, _ := os.ReadDir("/proc/self/fd")
+		if len(after) == len(before) {
+			break
+		}
+		if time.Now().After(deadline) {
+			report("%d descriptors, %d before", len(after), len(before))
+			break
+		}
 	}
 	return errors.Join(err, c.exit)
 }
