@@ -48,6 +48,7 @@ type Server struct {
 	conns      *serve.Server
 	tunnels    tunnel.Registry // the open ones, of every listener
 	generation int
+	born       int  // the number of the process that was started last
 	primary    bool // this process is the one that serves
 	served     bool // it is, or was
 	successor  int  // the process id of the one that has taken over

@@ -37,7 +37,7 @@ func (s *Server) upgrade(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.log.Info("upgrade: new process started", "pid", child.PID(), "generation", s.generation+1)
+	s.log.Info("upgrade: new process started", "pid", child.PID(), "generation", s.born)
 	if err := within(ctx, cfg.Upgrade.Ready, child.Ready, "is not ready"); err != nil {
 		return errors.Join(err, child.Kill(ctx, err, 0))
 	}
@@ -91,7 +91,8 @@ func (s *Server) spawn() (*upgrade.Child, error) {
 	if err != nil {
 		return nil, err
 	}
-	return upgrade.Start(s.Program, s.generation+1, files, text)
+	s.born = max(s.born, s.generation) + 1 // the number of one that failed is not given again
+	return upgrade.Start(s.Program, s.born, files, text)
 }
 
 // handOver lets the new process serve and, if it lives through its probation, makes it the one.
