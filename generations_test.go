@@ -154,3 +154,22 @@ func TestStormOfHUP(t *testing.T) {
 	until(t, "one process is left", func() bool { return len(p.alive()) == 1 })
 	p.upgrade()
 }
+
+// Who has used up a rate limit has used it up in the next generation too; one that is another now begins anew (R56).
+func TestRatesSurviveUpgrade(t *testing.T) {
+	site := func(spec string) string {
+		return config + "[[vhost]]\nhosts = [\"a.localhost\"]\nlisteners = [\"http\"]\nrate_limit = { " + spec + " }\nrespond = { body = \"here\" }\n"
+	}
+	p := start(t, "edge", site(`requests = 3, per = "1h"`))
+	for range 3 {
+		wants(t, p.curl("http", "a.localhost", "/", "-i"), " 200")
+	}
+	for range 2 {
+		wants(t, p.curl("http", "a.localhost", "/", "-i"), " 429")
+		p.upgrade()
+	}
+	wants(t, p.curl("http", "a.localhost", "/", "-i"), " 429")
+	write(t, p.dir, site(`requests = 4, per = "1h"`))
+	p.upgrade()
+	wants(t, p.curl("http", "a.localhost", "/", "-i"), " 200")
+}

@@ -41,6 +41,9 @@ func (s *Server) upgrade(ctx context.Context) error {
 	if err := within(ctx, cfg.Upgrade.Ready, child.Ready, "is not ready"); err != nil {
 		return errors.Join(err, child.Kill(ctx, err, 0))
 	}
+	if err := s.handOverMemory(child); err != nil {
+		return errors.Join(err, child.Kill(ctx, err, 0))
+	}
 	sockets := s.table.Sockets()
 	for _, socket := range sockets {
 		socket.Pause()
@@ -119,6 +122,7 @@ func within(ctx context.Context, d time.Duration, step func(context.Context) err
 func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 	err := parent.Ready(ctx)
 	if err == nil {
+		s.recall(parent.State())
 		s.start(s.table.Sockets())
 		err = parent.Serving(ctx, s.healthNow)
 	}

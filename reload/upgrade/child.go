@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ type Parent struct {
 	c          conversation
 	received   chan event
 	health     atomic.Pointer[func() Health]
+	state      []byte // it and spoiled belong to listen until GO
+	spoiled    bool
 }
 
 type event struct {
@@ -69,6 +72,10 @@ func (p *Parent) listen() {
 			p.answer() // if that fails, the next receive says so
 			continue
 		}
+		if err == nil && m.Kind == state {
+			p.keep(m.State)
+			continue
+		}
 		p.received <- event{m, err}
 		if err != nil || m.Kind == abort {
 			p.c.Close()
@@ -79,6 +86,20 @@ func (p *Parent) listen() {
 		}
 	}
 }
+
+// keep keeps a part of the parent's state. Of more than may be, and of what is no state, nothing is kept: it is not worth an upgrade.
+func (p *Parent) keep(part string) {
+	text, err := base64.StdEncoding.DecodeString(part)
+	p.spoiled = p.spoiled || err != nil || len(p.state)+len(text) > MaxState
+	if p.spoiled {
+		p.state = nil
+		return
+	}
+	p.state = append(p.state, text...)
+}
+
+// State is what the parent has handed over, once Ready has returned; nil: nothing.
+func (p *Parent) State() []byte { return p.state }
 
 // answer says how it goes.
 func (p *Parent) answer() error {
@@ -115,7 +136,7 @@ func (p *Parent) Settled() { p.c.Close() }
 
 // ask says something and waits for the answer. If the conversation has ended by then, what was heard last tells how: it may be an ABORT.
 func (p *Parent) ask(ctx context.Context, say, want kind) error {
-	if err := p.c.send(message{Kind: say}); err != nil && !broken(err) {
+	if err := p.c.send(message{Kind: say, TakesState: say == ready}); err != nil && !broken(err) {
 		return err
 	}
 	return p.wait(ctx, want)

@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -111,6 +112,7 @@ type Child struct {
 	c        conversation
 	received chan event
 	health   *Health // as it was told last; nil: never
+	takes    bool    // state
 	exited   chan struct{}
 	exit     error // once exited is closed
 }
@@ -184,6 +186,19 @@ func (c *Child) Status() syscall.WaitStatus { return c.cmd.ProcessState.Sys().(s
 
 // Ready waits until the child is ready.
 func (c *Child) Ready(ctx context.Context) error { return c.wait(ctx, ready) }
+
+// HandOver gives a child that is ready what this process remembers, unless it is an older program that takes nothing. It is no more than MaxState.
+func (c *Child) HandOver(text []byte) error {
+	if !c.takes {
+		return nil
+	}
+	for part := range slices.Chunk(text, statePart) {
+		if err := c.c.send(message{Kind: state, State: base64.StdEncoding.EncodeToString(part)}); err != nil {
+			return c.ended(err)
+		}
+	}
+	return nil
+}
 
 // Go tells the child to accept, and waits until it does. Accept no more before it.
 func (c *Child) Go(ctx context.Context) error {
@@ -277,7 +292,7 @@ func (c *Child) wait(ctx context.Context, want kind) error {
 		case e.Kind != want:
 			return fmt.Errorf("the new process says %q out of turn", e.Kind)
 		}
-		c.health = e.Health
+		c.health, c.takes = e.Health, c.takes || e.TakesState
 		return nil
 	}
 }

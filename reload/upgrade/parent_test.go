@@ -143,8 +143,8 @@ func TestParentDies(t *testing.T) {
 // R25: versions that have nothing in common are a reason to fail, which both sides say; fields and versions to come are none.
 func TestVersions(t *testing.T) {
 	for hello, want := range map[string]message{
-		`{"v":1,"kind":"HELLO","oldest":1,"gen":2}`:             {Version: 1, Kind: ready},
-		`{"v":7,"kind":"HELLO","oldest":1,"gen":2,"new":["?"]}`: {Version: 1, Kind: ready},
+		`{"v":1,"kind":"HELLO","oldest":1,"gen":2}`:             {Version: 1, Kind: ready, TakesState: true},
+		`{"v":7,"kind":"HELLO","oldest":1,"gen":2,"new":["?"]}`: {Version: 1, Kind: ready, TakesState: true},
 		`{"v":7,"kind":"HELLO","oldest":2,"gen":2}`: {Version: 1, Kind: fail,
 			Reason: "the running process speaks version 2 to 7 of the conversation, this program 1"},
 		`{"v":0,"kind":"HELLO","oldest":0,"gen":2}`: {Version: 1, Kind: fail,

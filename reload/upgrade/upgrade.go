@@ -6,6 +6,7 @@
 //
 //	parent → child  HELLO   the protocol's version, the child's generation
 //	child → parent  READY   everything that can fail has been done; or FAIL, and why
+//	parent → child  STATE   what the parent remembers, in parts, to a child whose READY says that it takes any
 //	parent → child  GO      the parent accepts no more
 //	child → parent  SERVING
 //	parent → child  PROBE   are you there? each second, and before COMMIT; the child says SERVING, and how that goes: its Health
@@ -43,6 +44,7 @@ const (
 	hello   kind = "HELLO"
 	ready   kind = "READY"
 	fail    kind = "FAIL"
+	state   kind = "STATE"
 	goOn    kind = "GO"
 	serving kind = "SERVING"
 	probe   kind = "PROBE"
@@ -57,7 +59,9 @@ type message struct {
 	Kind       kind    `json:"kind"`
 	Generation int     `json:"gen,omitempty"`
 	Reason     string  `json:"reason,omitempty"`
-	Health     *Health `json:"health,omitempty"` // with SERVING; nil from a program that does not tell
+	Health     *Health `json:"health,omitempty"`      // with SERVING; nil from a program that does not tell
+	TakesState bool    `json:"takes_state,omitempty"` // with READY
+	State      string  `json:"state,omitempty"`       // with STATE: a part of it, in base64
 }
 
 // Health is how serving goes, counted since the process started.
@@ -71,6 +75,12 @@ type Health struct {
 const (
 	maxMessage = 64 << 10
 	maxReason  = 10 << 10
+)
+
+// MaxState bounds what a parent can hand over, and statePart what of it one message has.
+const (
+	MaxState  = 1 << 20
+	statePart = 40 << 10
 )
 
 // conversation is one end of the socket pair.
