@@ -69,6 +69,8 @@ func init() { // not in the declaration: a child starts children
 		"heir":                 heir,
 		"program":              program,
 		"image":                image,
+		"remembers":            remembers,
+		"older":                older,
 		"inherited":            func() error { _, _, err := Inherited(); return err },
 	}
 }
