@@ -20,6 +20,7 @@ import (
 	"edge/edge/tunnel"
 	"edge/listeners"
 	"edge/reload"
+	"edge/reload/notify"
 	"edge/reload/upgrade"
 	"edge/sessions"
 	"edge/sessions/users"
@@ -47,6 +48,7 @@ type Server struct {
 	conns      *serve.Server
 	tunnels    tunnel.Registry // the open ones, of every listener
 	generation int
+	born       int  // the number of the process that was started last
 	primary    bool // this process is the one that serves
 	served     bool // it is, or was
 	successor  int  // the process id of the one that has taken over
@@ -54,6 +56,9 @@ type Server struct {
 	phase             atomic.Int32     // a phase
 	logged            accesslog.Counts // by all access logs
 	reloads, upgrades tally
+	health            health
+	manager           *notify.Manager // of services; nil: there is none
+	endWatch          func()          // the manager hears no more that this process is alive
 
 	sessions *sessions.DB // nil until a configuration has [login]
 	users    *users.Store
@@ -76,6 +81,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 	s := &Server{Options: o, log: o.Log, table: &listeners.Table{}, generation: 1, tasks: tasks, endTasks: end}
 	s.conns = serve.New(o.Log)
 	s.conns.Fault = o.Fault
+	s.findManager()
 	parent, facts, err := upgrade.Inherited()
 	if err != nil {
 		return 0, err
@@ -94,7 +100,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 		return 0, err
 	}
 	actions := reload.Actions{
-		Reload: s.reloads.of(s.reload), Renew: s.renew, Upgrade: s.upgrades.of(s.upgrade), PassOn: s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Log: s.log,
+		Reload: s.reloads.of(s.toldReload(s.reload)), Renew: s.renew, Upgrade: s.upgrades.of(s.toldUpgrade(s.upgrade)), PassOn: s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Log: s.log,
 	}
 	if parent == nil {
 		s.start(s.table.Sockets())
@@ -102,6 +108,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 			return 0, err
 		}
 		s.announce()
+		s.tellStart()
 	} else {
 		actions.TakeOver = func(ctx context.Context) error { return s.takeOver(ctx, parent) }
 	}
@@ -266,6 +273,9 @@ func (s *Server) due() time.Time {
 func (s *Server) stop(ctx context.Context) (cut int64) {
 	s.phase.Store(int32(stopping))
 	cfg := s.live.Load().conf
+	if s.primary {
+		s.tellManager(notify.Stopping, notify.Status("stopping"))
+	}
 	s.log.Info("stopping", append(s.waiting(), "at most", cfg.Drain.Stop)...)
 	for _, socket := range s.table.Sockets() {
 		if s.primary {

@@ -25,9 +25,6 @@ const answerTime = 5 * time.Second
 // upgrade hands every socket to a new process. Until its COMMIT everything can be taken back; then this process accepts no more.
 func (s *Server) upgrade(ctx context.Context) error {
 	cfg := s.live.Load().conf
-	if os.Getpid() == 1 {
-		return errors.New("edge runs as process 1, whose end would end everything: an upgrade there is not built yet")
-	}
 	alive, err := statefile.Holders(generationsDir(cfg))
 	if err != nil {
 		return err
@@ -40,8 +37,11 @@ func (s *Server) upgrade(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.log.Info("upgrade: new process started", "pid", child.PID(), "generation", s.generation+1)
+	s.log.Info("upgrade: new process started", "pid", child.PID(), "generation", s.born)
 	if err := within(ctx, cfg.Upgrade.Ready, child.Ready, "is not ready"); err != nil {
+		return errors.Join(err, child.Kill(ctx, err, 0))
+	}
+	if err := s.handOverMemory(child); err != nil {
 		return errors.Join(err, child.Kill(ctx, err, 0))
 	}
 	sockets := s.table.Sockets()
@@ -59,6 +59,8 @@ func (s *Server) upgrade(ctx context.Context) error {
 		socket.CloseParked()
 	}
 	s.table, s.primary, s.successor = &listeners.Table{}, false, child.PID()
+	child.Settled(answerTime) // the pid file names a process that lives
+	s.children.Go(func() { s.outlive(child) })
 	s.log.Info("upgrade: the new process has taken over", "pid", child.PID())
 	return nil
 }
@@ -92,7 +94,8 @@ func (s *Server) spawn() (*upgrade.Child, error) {
 	if err != nil {
 		return nil, err
 	}
-	return upgrade.Start(s.Program, s.generation+1, files, text)
+	s.born = max(s.born, s.generation) + 1 // the number of one that failed is not given again
+	return upgrade.Start(s.Program, s.born, files, text)
 }
 
 // handOver lets the new process serve and, if it lives through its probation, makes it the one.
@@ -101,7 +104,7 @@ func (s *Server) handOver(ctx context.Context, child *upgrade.Child) error {
 		return err
 	}
 	s.log.Info("upgrade: the new process serves, on probation", "pid", child.PID())
-	if err := child.Probation(ctx, s.live.Load().conf.Upgrade.Probation); err != nil {
+	if err := child.Probation(ctx, s.live.Load().conf.Upgrade.Probation, worseThan(s.healthNow())); err != nil {
 		return fmt.Errorf("in probation: %w", err)
 	}
 	return child.Commit()
@@ -119,8 +122,9 @@ func within(ctx context.Context, d time.Duration, step func(context.Context) err
 func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 	err := parent.Ready(ctx)
 	if err == nil {
+		s.recall(parent.State())
 		s.start(s.table.Sockets())
-		err = parent.Serving(ctx)
+		err = parent.Serving(ctx, s.healthNow)
 	}
 	if err != nil {
 		parent.Fail(err) // a parent that took it back itself listens no more
@@ -129,6 +133,7 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 	if err := s.becomePrimary(); err != nil {
 		s.log.Error("pid file", "error", err)
 	}
+	parent.Settled()
 	for _, socket := range s.dropped {
 		socket.Unlink()
 	}
@@ -138,6 +143,7 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 // becomePrimary writes the pid file: it always names a process that serves.
 func (s *Server) becomePrimary() error {
 	s.primary, s.served = true, true
+	s.watch()
 	return statefile.Write(s.pidFile(), []byte(strconv.Itoa(os.Getpid())+"\n"))
 }
 

@@ -96,7 +96,7 @@ func TestUnreadBody(t *testing.T) {
 	})
 }
 
-// An answer reaches the client although it sends on: FIN comes, no reset.
+// An answer reaches the client although it sends on: FIN comes, no reset (R53).
 func TestEarlyAnswer(t *testing.T) {
 	everywhere(t, settings{}, func(x *wire.Exchange) {
 		wire.ReplyText(x, http.StatusRequestEntityTooLarge, "too much")
