@@ -47,7 +47,8 @@ func TestDrillFindsLosses(t *testing.T) {
 		"edge-onegoaway": {"FAILED: h2"},
 	} {
 		t.Run(program, func(t *testing.T) {
-			table, lost := runEdgeDrill(t, program, "--reloads", "0", "--upgrades", "6", "--for", "6s")
+			t.Parallel()
+			table, lost := runEdgeDrill(t, program, "--reloads", "0", "--upgrades", "5", "--for", "5s")
 			if !lost {
 				t.Error("it exits with 0")
 			}

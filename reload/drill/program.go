@@ -45,6 +45,7 @@ func startProgram(dir, good string) (*program, error) {
 	}
 	cmd := exec.Command(p.link, "-c", p.file())
 	cmd.Dir, cmd.Stderr = dir, w
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(p.link)+":"+os.Getenv("PATH")) // for a program that knows itself by its name alone
 	err = cmd.Start()
 	w.Close()
 	if err != nil {
