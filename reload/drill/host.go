@@ -10,11 +10,14 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // resources is what a process has.
 type resources struct {
 	Descriptors, Threads, Goroutines, KiB int
+	Blocking                              int // sockets without O_NONBLOCK
 }
 
 func (r resources) String() string {
@@ -30,7 +33,7 @@ func resourcesOf(ctx context.Context, pid int, metrics string) (r resources, err
 	if err != nil {
 		return r, err
 	}
-	r.Descriptors = len(fds)
+	r.Descriptors, r.Blocking = len(fds), blocking(pid, fds)
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return r, err
@@ -46,6 +49,27 @@ func resourcesOf(ctx context.Context, pid int, metrics string) (r resources, err
 		}
 	}
 	return r, nil
+}
+
+// blocking counts the sockets that block: one that does cannot be paused. os.File's Fd makes it so, in every process that has it.
+func blocking(pid int, fds []os.DirEntry) (n int) {
+	for _, fd := range fds {
+		if target, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, fd.Name())); err != nil || !strings.HasPrefix(target, "socket:") {
+			continue
+		}
+		info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%s", pid, fd.Name()))
+		if err != nil {
+			continue // closed since
+		}
+		for line := range strings.Lines(string(info)) {
+			if text, ok := strings.CutPrefix(line, "flags:"); ok {
+				if flags, err := strconv.ParseUint(strings.TrimSpace(text), 8, 64); err == nil && flags&unix.O_NONBLOCK == 0 {
+					n++
+				}
+			}
+		}
+	}
+	return n
 }
 
 // goroutines asks the metrics listener.

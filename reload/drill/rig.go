@@ -389,7 +389,11 @@ func (g *Rig) atRest(ctx context.Context) (resources, error) {
 	if err != nil {
 		return resources{}, err
 	}
-	return resourcesOf(ctx, pid, g.edge.address("metrics"))
+	r, err := resourcesOf(ctx, pid, g.edge.address("metrics"))
+	if r.Blocking > 0 {
+		g.result.problem("sockets that block: %d", r.Blocking)
+	}
+	return r, err
 }
 
 // writeConfig writes the configuration, and one that a new process cannot put in force.
