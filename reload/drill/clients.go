@@ -229,8 +229,8 @@ func openH2(t *http.Transport, r *Report) *http.ClientConn {
 	return c
 }
 
-// askH2 sends a request and checks its answer. ClientConn, unlike Transport, never sends anything twice (clientconn.go, h2_bundle.go). A connection that said its GOAWAY between the look and the request takes none: nothing was
-// written, nothing is lost.
+// askH2 sends a request and checks its answer. ClientConn, unlike Transport, never sends anything twice (clientconn.go, h2_bundle.go). A connection
+// that said its GOAWAY between the look and the request takes none: nothing was written, nothing is lost.
 func askH2(c *http.ClientConn, r *Report, base string) {
 	req, id, err := r.request(base)
 	if err != nil {

@@ -27,12 +27,14 @@ type program struct {
 	log   []string
 	more  chan struct{} // closed at the next line
 	ended chan struct{} // closed when no generation is left
-	exit  chan error    // of the first
 }
 
 // startProgram starts good, by a link of the same name in dir, with dir/edge.toml.
 func startProgram(dir, good string) (*program, error) {
-	p := &program{dir: dir, good: good, link: filepath.Join(dir, "bin", filepath.Base(good)), more: make(chan struct{}), ended: make(chan struct{}), exit: make(chan error, 1)}
+	p := &program{
+		dir: dir, good: good, link: filepath.Join(dir, "bin", filepath.Base(good)),
+		more: make(chan struct{}), ended: make(chan struct{}),
+	}
 	if err := os.Mkdir(filepath.Dir(p.link), 0o700); err != nil {
 		return nil, err
 	}
@@ -52,7 +54,7 @@ func startProgram(dir, good string) (*program, error) {
 		r.Close()
 		return nil, err
 	}
-	go func() { p.exit <- cmd.Wait() }()
+	go cmd.Wait() // so that it is no zombie; that it has ended is seen by the pipe
 	go p.read(r)
 	return p, nil
 }

@@ -109,15 +109,16 @@ func (r *Result) Print(w io.Writer) error {
 	var total Report
 	twice := 0
 	for _, row := range r.rows {
-		fmt.Fprintf(t, "%s\t%d ms\t%d\t%d\t%d\t%d\t%d\t%d\t%v\t%v\t%s\t\n", row.name, row.roundTrip.Milliseconds(), row.OK+row.Failed+row.Apart,
-			row.OK, row.Failed, row.twice, row.ClosedUnder, row.Apart, row.steady, row.around, inMs(row.slowest))
+		fmt.Fprintf(t, "%s\t%d ms\t%d\t%d\t%d\t%d\t%d\t%d\t%v\t%v\t%s\t\n", row.name, row.roundTrip.Milliseconds(),
+			row.OK+row.Failed+row.Apart, row.OK, row.Failed, row.twice, row.ClosedUnder, row.Apart, row.steady, row.around, inMs(row.slowest))
 		total.OK += row.OK
 		total.Failed += row.Failed
 		total.Apart += row.Apart
 		total.ClosedUnder += row.ClosedUnder
 		twice += row.twice
 	}
-	fmt.Fprintf(t, "all\t\t%d\t%d\t%d\t%d\t%d\t%d\t\t\t\t\n", total.OK+total.Failed+total.Apart, total.OK, total.Failed, twice, total.ClosedUnder, total.Apart)
+	fmt.Fprintf(t, "all\t\t%d\t%d\t%d\t%d\t%d\t%d\t\t\t\t\n",
+		total.OK+total.Failed+total.Apart, total.OK, total.Failed, twice, total.ClosedUnder, total.Apart)
 	if err := t.Flush(); err != nil {
 		return err
 	}

@@ -35,8 +35,8 @@ func altered(alter func([]byte) []byte) http.HandlerFunc {
 	}
 }
 
-// Each client takes every byte seriously: an answer that is altered, that is short, or another status, or none at all, is a failure, and one that is whole
-// is not. A wrong answer is never excused, an error is.
+// Each client takes every byte seriously: an answer that is altered, that is short, or another status, or none at all, is a failure, and one
+// that is whole is not. A wrong answer is never excused, an error is.
 func TestStrict(t *testing.T) {
 	clients := map[string]func(Dial, string) Client{
 		"kept":      func(d Dial, base string) Client { return KeepAlive(d, base, 0) },
@@ -76,7 +76,8 @@ func TestStrict(t *testing.T) {
 				}
 				for _, excuse := range excuses(server.failed) {
 					r := once(client(dial, "http://a.test"), func() bool { return excuse })
-					if want := server.failed && !(excuse && server.excused); (r.Failed > 0) != want || (r.OK > 0) == server.failed || server.failed && !want && r.Apart == 0 {
+					want := server.failed && !(excuse && server.excused)
+					if (r.Failed > 0) != want || (r.OK > 0) == server.failed || server.failed && !want && r.Apart == 0 {
 						t.Errorf("excuse: %v: %v", excuse, r)
 					}
 				}
