@@ -90,6 +90,7 @@ func command(signals <-chan os.Signal) *cobra.Command {
 			Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "edge", version()) },
 		},
 		userCommand(&file),
+		drillCommand(),
 	)
 	return root
 }

@@ -22,9 +22,9 @@ func underLoad(t *testing.T, p *proc, change func()) map[string]*drill.Report {
 		"h1 kept, 20 ms":       drill.KeepAlive(plain, base, 20*time.Millisecond),
 		"h1 kept, 20 ms, TLS":  drill.KeepAlive(h1, base, 20*time.Millisecond),
 		"h1 kept, 300 ms, TLS": drill.KeepAlive(h1, base, 300*time.Millisecond),
-		"h1 each anew":         drill.EachAnew(plain, base),
-		"h1 each anew, TLS":    drill.EachAnew(h1, base),
-		"h2":                   drill.Streams(h2, "https://app.localhost", 8),
+		"h1 each anew":         drill.EachAnew(plain, base, 0),
+		"h1 each anew, TLS":    drill.EachAnew(h1, base, 0),
+		"h2":                   drill.Streams(h2, "https://app.localhost", 8, 0),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
