@@ -30,7 +30,10 @@ func (s *Server) control(cfg *conf.Config) (err error) {
 		"reload":  func(ctx context.Context, _ json.RawMessage) (any, error) { return s.askReload(ctx) },
 		"upgrade": s.askUpgrade,
 	}, s.log)
-	return err
+	if err != nil {
+		return cfg.StateDirPos.Errorf("state_dir: %v", err)
+	}
+	return nil
 }
 
 // removeStale removes the control sockets of processes that died.

@@ -96,10 +96,11 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 			return 0, parent.Fail(err)
 		}
 	}
-	if err := s.first(); err != nil {
-		if s.admin != nil {
-			s.admin.Close()
-		}
+	err = s.first()
+	if err == nil {
+		err = s.control(s.live.Load().conf)
+	}
+	if err != nil {
 		if parent != nil {
 			err = parent.Fail(err)
 		}
@@ -111,7 +112,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 	}
 	if parent == nil {
 		s.start(s.table.Sockets())
-		if err := s.becomePrimary(); err != nil {
+		if err := errors.Join(s.becomePrimary(), s.mainControl()); err != nil {
 			return 0, err
 		}
 		s.announce()
@@ -120,6 +121,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 	}
 	s.lookUp()
 	cut = reload.Run(ctx, o.Signals, actions)
+	s.admin.Close()
 	s.close()
 	if !s.served {
 		return cut, errors.New("the upgrade was taken back")
@@ -143,9 +145,6 @@ func (s *Server) first() error {
 	}
 	if err := statefile.Hold(generationsDir(cfg)); err != nil {
 		return err
-	}
-	if err := s.control(cfg); err != nil {
-		return cfg.StateDirPos.Errorf("state_dir: %v", err)
 	}
 	if s.generation == 1 {
 		s.takePassed(cfg)
@@ -210,6 +209,7 @@ func (s *Server) reload(ctx context.Context) error {
 	if d == nil {
 		s.log.Info("reloaded", "file", s.File, "changed", "nothing")
 		s.reloadVerdicts.say("nothing has changed")
+		s.warn()
 		return nil
 	}
 	s.apply(d)
@@ -340,7 +340,6 @@ func (s *Server) drain(ctx context.Context) (cut int64) {
 // close gives back what the process holds.
 func (s *Server) close() {
 	s.endTasks()
-	s.admin.Close()
 	for _, u := range s.live.Load().upstreams {
 		u.Close()
 	}

@@ -136,8 +136,8 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 		parent.Fail(err) // a parent that took it back itself listens no more
 		return err
 	}
-	if err := s.becomePrimary(); err != nil {
-		s.log.Error("pid file", "error", err)
+	if err := errors.Join(s.becomePrimary(), s.mainControl()); err != nil {
+		s.log.Error("pid file, control socket", "error", err)
 	}
 	for _, socket := range s.dropped {
 		socket.Unlink()
@@ -149,7 +149,7 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 // becomePrimary writes the pid file: it always names a process that serves.
 func (s *Server) becomePrimary() error {
 	s.primary, s.served = true, true
-	return errors.Join(statefile.Write(s.pidFile(), []byte(strconv.Itoa(os.Getpid())+"\n")), s.mainControl(), s.rememberProgram())
+	return errors.Join(statefile.Write(s.pidFile(), []byte(strconv.Itoa(os.Getpid())+"\n")), s.rememberProgram())
 }
 
 // programFile is the file in the state directory that names the program that serves, and below it the one that served before.
