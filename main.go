@@ -92,6 +92,7 @@ func command(signals <-chan os.Signal) *cobra.Command {
 		userCommand(&file),
 		drillCommand(),
 	)
+	root.AddCommand(controlCommands(&file)...)
 	return root
 }
 

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -24,7 +25,11 @@ const answerTime = 5 * time.Second
 
 // upgrade hands every socket to a new process. Until its COMMIT everything can be taken back; then this process accepts no more.
 func (s *Server) upgrade(ctx context.Context) error {
-	cfg := s.live.Load().conf
+	cfg, exec := s.live.Load().conf, s.exec
+	s.exec = ""
+	if len(s.drafting) > 0 {
+		return errReading
+	}
 	alive, err := statefile.Holders(generationsDir(cfg))
 	if err != nil {
 		return err
@@ -33,7 +38,7 @@ func (s *Server) upgrade(ctx context.Context) error {
 		return fmt.Errorf("%d generations are alive (processes %v), and [upgrade] max_generations is %d: wait until the oldest have drained, or stop one with TERM",
 			len(alive), alive, cfg.Upgrade.MaxGenerations)
 	}
-	child, err := s.spawn()
+	child, err := s.spawn(exec)
 	if err != nil {
 		return err
 	}
@@ -62,6 +67,7 @@ func (s *Server) upgrade(ctx context.Context) error {
 	child.Settled(answerTime) // the pid file names a process that lives
 	s.children.Go(func() { s.outlive(child) })
 	s.log.Info("upgrade: the new process has taken over", "pid", child.PID())
+	s.upgradeVerdicts.say(fmt.Sprintf("process %d, generation %d, has taken over from process %d", child.PID(), s.generation+1, os.Getpid()))
 	return nil
 }
 
@@ -79,8 +85,8 @@ func (s *Server) passOn() {
 	}
 }
 
-// spawn starts the new process.
-func (s *Server) spawn() (*upgrade.Child, error) {
+// spawn starts the new process, of another program where exec is not "".
+func (s *Server) spawn(exec string) (*upgrade.Child, error) {
 	files, facts, err := s.table.HandOn(3)
 	if err != nil {
 		return nil, err
@@ -94,8 +100,12 @@ func (s *Server) spawn() (*upgrade.Child, error) {
 	if err != nil {
 		return nil, err
 	}
+	program := s.Program
+	if exec != "" {
+		program.Path = exec
+	}
 	s.born = max(s.born, s.generation) + 1 // the number of one that failed is not given again
-	return upgrade.Start(s.Program, s.born, files, text)
+	return upgrade.Start(program, s.born, files, text)
 }
 
 // handOver lets the new process serve and, if it lives through its probation, makes it the one.
@@ -130,13 +140,14 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 		parent.Fail(err) // a parent that took it back itself listens no more
 		return err
 	}
-	if err := s.becomePrimary(); err != nil {
-		s.log.Error("pid file", "error", err)
+	if err := errors.Join(s.becomePrimary(), s.mainControl()); err != nil {
+		s.log.Error("pid file, control socket", "error", err)
 	}
 	parent.Settled()
 	for _, socket := range s.dropped {
 		socket.Unlink()
 	}
+	s.upgradeVerdicts.say(fmt.Sprintf("process %d, generation %d, has taken over from process %d", os.Getpid(), s.generation, os.Getppid()))
 	return nil
 }
 
@@ -144,7 +155,30 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 func (s *Server) becomePrimary() error {
 	s.primary, s.served = true, true
 	s.watch()
-	return statefile.Write(s.pidFile(), []byte(strconv.Itoa(os.Getpid())+"\n"))
+	return errors.Join(statefile.Write(s.pidFile(), []byte(strconv.Itoa(os.Getpid())+"\n")), s.rememberProgram())
+}
+
+// programFile is the file in the state directory that names the program that serves, and below it the one that served before.
+const programFile = "program"
+
+// programs gives the program that serves, by its path, and the one before it; "": not known.
+func programs(stateDir string) (now, before string) {
+	text, err := os.ReadFile(filepath.Join(stateDir, programFile))
+	if err != nil {
+		return "", ""
+	}
+	now, before, _ = strings.Cut(strings.TrimSuffix(string(text), "\n"), "\n")
+	return now, before
+}
+
+// rememberProgram notes which program serves, so that one can go back.
+func (s *Server) rememberProgram() error {
+	dir := s.live.Load().conf.StateDir
+	was, before := programs(dir)
+	if was != s.Program.Path {
+		before = was
+	}
+	return statefile.Write(filepath.Join(dir, programFile), []byte(s.Program.Path+"\n"+before+"\n"))
 }
 
 // pidFile is the file in the state directory that names the process that serves.

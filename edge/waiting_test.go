@@ -50,7 +50,7 @@ func (p pipe) CloseWrite() error { return p.Close() }
 func tunnelled(drain conf.Drain) (s *Server, log *lines, end func()) {
 	log = new(lines)
 	to := slog.New(slog.NewTextHandler(log, nil))
-	s = &Server{log: to, table: &listeners.Table{}, conns: serve.New(to)}
+	s = &Server{log: to, table: &listeners.Table{}, conns: serve.New(to), drafting: make(chan struct{}, 1)}
 	s.live.Swap(&Snapshot{conf: &conf.Config{Drain: drain}})
 	client, front := net.Pipe()
 	back, up := net.Pipe()
