@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,7 +45,12 @@ func statusOf(pid int, key string) string {
 
 // exitOf waits for the first process.
 func (p *proc) exitOf() int {
-	<-p.exited
+	p.t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(soon):
+		p.t.Fatal("process 1 does not end")
+	}
 	return p.cmd.ProcessState.ExitCode()
 }
 

@@ -252,13 +252,8 @@ func (c *caretaker) follow(from int, to string) {
 
 // judge says whether the service has ended. If nobody serves any more, what still drains is told to stop: whoever restarts us is waiting.
 func (c *caretaker) judge() (status int, over bool) {
+	c.missed()
 	status, dead := c.ended[c.primary]
-	if !dead && syscall.Kill(c.primary, 0) == syscall.ESRCH { // and whoever could have told us how has ended too
-		c.Log.Error("the process that served has ended, and nobody says how", "pid", c.primary)
-		status, dead = 1, true
-		delete(c.alive, c.primary)
-		c.ended[c.primary] = status
-	}
 	if !dead {
 		return 0, false
 	}
@@ -267,4 +262,18 @@ func (c *caretaker) judge() (status int, over bool) {
 		c.pass(syscall.SIGTERM)
 	}
 	return status, len(c.alive) == 0
+}
+
+// missed notes the processes of whose end nobody has told: their parents were ending too.
+func (c *caretaker) missed() {
+	for pid := range c.alive {
+		if syscall.Kill(pid, 0) != syscall.ESRCH {
+			continue
+		}
+		delete(c.alive, pid)
+		c.ended[pid] = 1
+		if pid == c.primary {
+			c.Log.Error("the process that served has ended, and nobody says how", "pid", pid)
+		}
+	}
 }
