@@ -28,12 +28,12 @@ var floors = map[string]int{
 
 	"edge/edge/htpasswd": 1, "edge/edge/wire": 1, "edge/listeners": 1, "edge/certs": 1, "edge/sessions": 1,
 
-	"edge/conf": 0, "edge/edge/ratelimit": 0, "edge/edge/record": 0, "edge/edge/socket": 0, "edge/reload": 0, "edge/reload/upgrade": 0, "edge/reload/drill": 0, "edge/listeners/proxyproto": 0, "edge/certs/devcert": 0,
+	"edge/conf": 0, "edge/edge/ratelimit": 0, "edge/edge/record": 0, "edge/edge/socket": 0, "edge/reload": 0, "edge/reload/upgrade": 0, "edge/reload/caretaker": 0, "edge/reload/drill": 0, "edge/listeners/proxyproto": 0, "edge/certs/devcert": 0,
 
 	"edge/sessions/internal/sqlitefile": 0,
 
 	// Below the house: a single idea that knows nothing of edge.
-	"edge/statefile": -1, "edge/claim": -1,
+	"edge/statefile": -1, "edge/reload/notify": -1, "edge/claim": -1,
 
 	// Beside the house: it knows edge only as a program.
 	"edge/bench": -1,

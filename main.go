@@ -39,7 +39,10 @@ func main() {
 
 	err := command(signals).Execute()
 	var cut errCut
+	var status exitStatus
 	switch {
+	case errors.As(err, &status):
+		os.Exit(int(status))
 	case errors.As(err, &cut):
 		fmt.Fprintln(os.Stderr, "edge:", err)
 		os.Exit(exitCut)
@@ -87,6 +90,7 @@ func command(signals <-chan os.Signal) *cobra.Command {
 			Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "edge", version()) },
 		},
 		userCommand(&file),
+		drillCommand(),
 	)
 	root.AddCommand(controlCommands(&file)...)
 	return root
@@ -102,6 +106,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 // run serves.
 func run(ctx context.Context, file string, signals <-chan os.Signal) error {
+	process1 := isProcess1()
 	program, err := upgrade.ThisProgram()
 	if err != nil {
 		return err
@@ -109,6 +114,9 @@ func run(ctx context.Context, file string, signals <-chan os.Signal) error {
 	level := new(slog.LevelVar)
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	slog.SetDefault(log)
+	if process1 {
+		return takeCare(program, signals, log)
+	}
 	cut, err := edge.Run(ctx, edge.Options{File: file, Program: program, Signals: signals, Log: log, Level: level, Fault: fault, Version: version()})
 	if err == nil && cut > 0 {
 		return errCut(cut)

@@ -246,7 +246,7 @@ func TestCombinedLog(t *testing.T) {
 	}
 }
 
-// USR1 reaches all generations: a process that drains writes to the new file too.
+// USR1 reaches all generations: a process that drains writes to the new file too (R59).
 func TestReopenOfAllGenerations(t *testing.T) {
 	dir, text := sites(t, webApp(t), echoServer(t))
 	p := startIn(t, dir, "edge", text)

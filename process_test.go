@@ -31,6 +31,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"edge":           main,
 		"edge-shutdown":  func() { fault = serve.FaultShutdown; main() },
+		"edge-caretaker": func() { isProcess1 = isFirst; main() },
+		"edge-panics":    func() { fault = serve.FaultPanics; main() },
 		"edge-onegoaway": func() { fault = serve.FaultOneGoaway; main() },
 	})
 }
@@ -78,9 +80,18 @@ func startIn(t *testing.T, dir, program, config string) *proc {
 // startWith is startIn with files that the program gets as descriptors 3 and up.
 func startWith(t *testing.T, dir, program, config string, files ...*os.File) *proc {
 	t.Helper()
-	p := &proc{t: t, dir: dir, program: program, exited: make(chan struct{}), ended: make(chan struct{}), wake: make(chan struct{}, 1), addrs: map[string]string{}}
-	p.cmd = exec.Command(program, "-c", write(t, dir, config))
-	p.cmd.ExtraFiles = files
+	cmd := exec.Command(program, "-c", write(t, dir, config))
+	cmd.ExtraFiles = files
+	p := launch(t, dir, cmd)
+	t.Cleanup(func() { p.end(); p.tellLog() })
+	p.waitLog(`msg="edge serves"`)
+	return p
+}
+
+// launch starts a process, and reads its log.
+func launch(t *testing.T, dir string, cmd *exec.Cmd) *proc {
+	t.Helper()
+	p := &proc{t: t, dir: dir, program: cmd.Path, cmd: cmd, exited: make(chan struct{}), ended: make(chan struct{}), wake: make(chan struct{}, 1), addrs: map[string]string{}}
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -90,18 +101,17 @@ func startWith(t *testing.T, dir, program, config string, files ...*os.File) *pr
 		t.Fatal(err)
 	}
 	w.Close()
-	var readers sync.WaitGroup
-	readers.Go(func() { p.read(r); close(p.ended) })
+	go func() { p.read(r); close(p.ended) }()
 	go func() { p.cmd.Wait(); close(p.exited) }()
-	t.Cleanup(func() {
-		p.end()
-		readers.Wait() // every generation holds the pipe
-		if t.Failed() {
-			t.Logf("the log of %s:\n%s", program, strings.Join(p.log, "\n"))
-		}
-	})
-	p.waitLog(`msg="edge serves"`)
 	return p
+}
+
+// tellLog waits until all processes have ended, and tells of a failed test what they have said.
+func (p *proc) tellLog() {
+	<-p.ended // every generation holds the pipe
+	if p.t.Failed() {
+		p.t.Logf("the log of %s:\n%s", p.program, strings.Join(p.log, "\n"))
+	}
 }
 
 var listening = regexp.MustCompile(`msg=listening listener=(\S+) address=(\S+)`)

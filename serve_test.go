@@ -196,7 +196,7 @@ func TestServes(t *testing.T) {
 	}
 }
 
-// A WebSocket and a tunnel stay with the process that they began with, over a reload and an upgrade; a new one is served by the new one.
+// A WebSocket and a tunnel stay with the process that they began with, over a reload and an upgrade; a new one is served by the new one (R51).
 func TestTunnelsSurvive(t *testing.T) {
 	dir, text := sites(t, webApp(t), echoServer(t))
 	p := startIn(t, dir, "edge", text)
@@ -410,7 +410,7 @@ func talk(t *testing.T, c net.Conn) {
 }
 
 // A file with mistakes changes nothing, and the log says where they are; a good one adds and removes listeners, and an open connection sees
-// it with its next request.
+// it with its next request (R36, R38).
 func TestReload(t *testing.T) {
 	dir, text := sites(t, webApp(t), echoServer(t))
 	p := startIn(t, dir, "edge", text)

@@ -389,7 +389,7 @@ func checkTold(t *testing.T, what, body string, client *signed, asked bool) {
 }
 
 // A reload that takes an authority away is obeyed at once: a session does not resume, an open connection hears 421 and ends. What has not
-// changed goes on: connections and sessions of the other sites.
+// changed goes on: connections and sessions of the other sites (R38).
 func TestAuthorityIsRemoved(t *testing.T) {
 	p, ca, other := policyEdge(t, "")
 	for i, protocol := range []string{"h2", "http/1.1"} {
@@ -438,7 +438,7 @@ func TestAuthorityIsRemoved(t *testing.T) {
 	}
 }
 
-// A session with a client's certificate resumes in the next generation too, which asks for the same.
+// A session with a client's certificate resumes in the next generation too, which asks for the same (R41).
 func TestClientSessionsSurviveUpgrade(t *testing.T) {
 	p, ca, _ := policyEdge(t, "")
 	conf := p.showing(ca.client(t), "secret.localhost", "h2")

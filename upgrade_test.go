@@ -22,9 +22,9 @@ func underLoad(t *testing.T, p *proc, change func()) map[string]*drill.Report {
 		"h1 kept, 20 ms":       drill.KeepAlive(plain, base, 20*time.Millisecond),
 		"h1 kept, 20 ms, TLS":  drill.KeepAlive(h1, base, 20*time.Millisecond),
 		"h1 kept, 300 ms, TLS": drill.KeepAlive(h1, base, 300*time.Millisecond),
-		"h1 each anew":         drill.EachAnew(plain, base),
-		"h1 each anew, TLS":    drill.EachAnew(h1, base),
-		"h2":                   drill.Streams(h2, "https://app.localhost", 8),
+		"h1 each anew":         drill.EachAnew(plain, base, 0),
+		"h1 each anew, TLS":    drill.EachAnew(h1, base, 0),
+		"h2":                   drill.Streams(h2, "https://app.localhost", 8, 0),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -119,7 +119,7 @@ func TestUpgradeByOneGoawayLoses(t *testing.T) {
 	}
 }
 
-// A program that cannot take over leaves the process as it was, which says why; the next good one takes over.
+// A program that cannot take over leaves the process as it was, which says why; the next good one takes over (R15).
 func TestChildThatCannotStart(t *testing.T) {
 	_, addr := origin(t)
 	p := start(t, "edge", config+relayTo(addr))
@@ -156,7 +156,7 @@ func TestChildThatCannotStart(t *testing.T) {
 	}
 }
 
-// A new process that hangs in its probation, or is told to stop there, is taken back, and nobody is refused meanwhile.
+// A new process that hangs in its probation, dies, or is told to stop there, is taken back, and nobody is refused meanwhile (R19).
 func TestTakenBackInProbation(t *testing.T) {
 	for name, do := range map[string]func(child int){
 		"hangs":       func(child int) { syscall.Kill(child, syscall.SIGSTOP) },
@@ -194,4 +194,27 @@ func (p *proc) upgradeWithin(text string) {
 	write(p.t, p.dir, text)
 	p.reload()
 	p.upgrade()
+}
+
+// A new process that panics again and again in its probation is taken back, and the log says why (R19). The answers are the new process's own, and whole.
+func TestTakenBackForPanics(t *testing.T) {
+	text := strings.Replace(config, `probation = "200ms"`, `probation = "60s"`, 1)
+	p := start(t, "edge-panics", strings.Replace(text, `stop = "5s"`, `stop = "1s"`, 1)+"[[vhost]]\nhosts = [\"a.localhost\"]\nlisteners = [\"http\"]\nrespond = { body = \"here\" }\n")
+	first := p.pid()
+	if got := p.curl("http", "a.localhost", "/"); got != "here" {
+		t.Fatalf("before it: %q", got)
+	}
+	p.signal(syscall.SIGUSR2)
+	p.waitLog("upgrade: the new process serves")
+	for range 3 {
+		p.curl("http", "a.localhost", "/")
+	}
+	p.waitLog("upgrade failed")
+	if p.count("in probation: the new process has panicked 3 times in 3 requests, the old one 0 times in 1") == 0 {
+		t.Error("the log does not say why")
+	}
+	until(t, "the new process has ended", func() bool { return len(p.alive()) == 1 })
+	if got := p.curl("http", "a.localhost", "/"); got != "here" || p.pid() != first {
+		t.Errorf("after it %q, by process %d, was %d", got, p.pid(), first)
+	}
 }

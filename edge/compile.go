@@ -49,6 +49,9 @@ func (snap *Snapshot) compile(s *Server, sockets *listeners.Draft) {
 	for _, v := range cfg.Vhosts {
 		site := snap.site(v, &s.tunnels)
 		site.counter = snap.counter(s, v.ID)
+		if s.Fault == serve.FaultPanics && s.generation > 1 {
+			site.paths = panicking()
+		}
 		for _, l := range v.Listeners {
 			here := site.on(snap, l, v)
 			for _, h := range v.Hosts {

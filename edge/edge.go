@@ -21,6 +21,7 @@ import (
 	"edge/edge/tunnel"
 	"edge/listeners"
 	"edge/reload"
+	"edge/reload/notify"
 	"edge/reload/upgrade"
 	"edge/sessions"
 	"edge/sessions/users"
@@ -48,6 +49,7 @@ type Server struct {
 	conns      *serve.Server
 	tunnels    tunnel.Registry // the open ones, of every listener
 	generation int
+	born       int  // the number of the process that was started last
 	primary    bool // this process is the one that serves
 	served     bool // it is, or was
 	successor  int  // the process id of the one that has taken over
@@ -55,6 +57,9 @@ type Server struct {
 	phase             atomic.Int32     // a phase
 	logged            accesslog.Counts // by all access logs
 	reloads, upgrades tally
+	health            health
+	manager           *notify.Manager // of services; nil: there is none
+	endWatch          func()          // the manager hears no more that this process is alive
 
 	began                           time.Time
 	admin                           *admin.Server
@@ -85,6 +90,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 		began: time.Now(), asks: make(chan reload.Ask), drafting: make(chan struct{}, 1)}
 	s.conns = serve.New(o.Log)
 	s.conns.Fault = o.Fault
+	s.findManager()
 	parent, facts, err := upgrade.Inherited()
 	if err != nil {
 		return 0, err
@@ -107,8 +113,9 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 		return 0, err
 	}
 	actions := reload.Actions{
-		Reload: s.reloads.of(s.reloadVerdicts.of(s.reload)), Renew: s.renew, Upgrade: s.upgrades.of(s.upgradeVerdicts.of(s.upgrade)),
-		PassOn: s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Asks: s.asks, Log: s.log,
+		Reload: s.reloads.of(s.reloadVerdicts.of(s.toldReload(s.reload))), Renew: s.renew,
+		Upgrade: s.upgrades.of(s.upgradeVerdicts.of(s.toldUpgrade(s.upgrade))),
+		PassOn:  s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Asks: s.asks, Log: s.log,
 	}
 	if parent == nil {
 		s.start(s.table.Sockets())
@@ -116,6 +123,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 			return 0, err
 		}
 		s.announce()
+		s.tellStart()
 	} else {
 		actions.TakeOver = s.upgradeVerdicts.of(func(ctx context.Context) error { return s.takeOver(ctx, parent) })
 	}
@@ -289,6 +297,9 @@ func (s *Server) due() time.Time {
 func (s *Server) stop(ctx context.Context) (cut int64) {
 	s.phase.Store(int32(stopping))
 	cfg := s.live.Load().conf
+	if s.primary {
+		s.tellManager(notify.Stopping, notify.Status("stopping"))
+	}
 	s.log.Info("stopping", append(s.waiting(), "at most", cfg.Drain.Stop)...)
 	for _, socket := range s.table.Sockets() {
 		if s.primary {

@@ -181,7 +181,7 @@ proxy = "http://APP"
 	}
 }
 
-// What has state is kept over a reload by the spec that made it; what is refused changes nothing.
+// What has state is kept over a reload by the spec that made it; what is refused changes nothing (R36).
 func TestReloadKeepsAndRefuses(t *testing.T) {
 	dir := t.TempDir()
 	up := app(t)

@@ -251,6 +251,7 @@ func (e *entry) survive(x *wire.Exchange) {
 	if p != nil {
 		e.server.log.Error("panic", "vhost", x.Record.Vhost, "route", x.Record.Route, "value", p, "stack", string(debug.Stack()))
 		x.Record.Err = errors.New("panic")
+		e.server.health.panics.Add(1)
 	}
 	switch {
 	case x.Record.Status == 0:
@@ -258,6 +259,7 @@ func (e *entry) survive(x *wire.Exchange) {
 	case p != nil:
 		x.Abort(x.Record.Err)
 	}
+	e.server.health.note(x.Record)
 }
 
 // retire tells the entries that next has no use for that their last word was spoken.

@@ -30,9 +30,6 @@ func (s *Server) upgrade(ctx context.Context) error {
 	if len(s.drafting) > 0 {
 		return errReading
 	}
-	if os.Getpid() == 1 {
-		return errors.New("edge runs as process 1, whose end would end everything: an upgrade there is not built yet")
-	}
 	alive, err := statefile.Holders(generationsDir(cfg))
 	if err != nil {
 		return err
@@ -45,8 +42,11 @@ func (s *Server) upgrade(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.log.Info("upgrade: new process started", "pid", child.PID(), "generation", s.generation+1)
+	s.log.Info("upgrade: new process started", "pid", child.PID(), "generation", s.born)
 	if err := within(ctx, cfg.Upgrade.Ready, child.Ready, "is not ready"); err != nil {
+		return errors.Join(err, child.Kill(ctx, err, 0))
+	}
+	if err := s.handOverMemory(child); err != nil {
 		return errors.Join(err, child.Kill(ctx, err, 0))
 	}
 	sockets := s.table.Sockets()
@@ -64,8 +64,10 @@ func (s *Server) upgrade(ctx context.Context) error {
 		socket.CloseParked()
 	}
 	s.table, s.primary, s.successor = &listeners.Table{}, false, child.PID()
+	child.Settled(answerTime) // the pid file names a process that lives
+	s.children.Go(func() { s.outlive(child) })
 	s.log.Info("upgrade: the new process has taken over", "pid", child.PID())
-	s.upgradeVerdicts.say(fmt.Sprintf("process %d, generation %d, has taken over from process %d", child.PID(), s.generation+1, os.Getpid()))
+	s.upgradeVerdicts.say(fmt.Sprintf("process %d, generation %d, has taken over from process %d", child.PID(), s.born, os.Getpid()))
 	return nil
 }
 
@@ -102,7 +104,8 @@ func (s *Server) spawn(exec string) (*upgrade.Child, error) {
 	if exec != "" {
 		program.Path = exec
 	}
-	return upgrade.Start(program, s.generation+1, files, text)
+	s.born = max(s.born, s.generation) + 1 // the number of one that failed is not given again
+	return upgrade.Start(program, s.born, files, text)
 }
 
 // handOver lets the new process serve and, if it lives through its probation, makes it the one.
@@ -111,7 +114,7 @@ func (s *Server) handOver(ctx context.Context, child *upgrade.Child) error {
 		return err
 	}
 	s.log.Info("upgrade: the new process serves, on probation", "pid", child.PID())
-	if err := child.Probation(ctx, s.live.Load().conf.Upgrade.Probation); err != nil {
+	if err := child.Probation(ctx, s.live.Load().conf.Upgrade.Probation, worseThan(s.healthNow())); err != nil {
 		return fmt.Errorf("in probation: %w", err)
 	}
 	return child.Commit()
@@ -129,8 +132,9 @@ func within(ctx context.Context, d time.Duration, step func(context.Context) err
 func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 	err := parent.Ready(ctx)
 	if err == nil {
+		s.recall(parent.State())
 		s.start(s.table.Sockets())
-		err = parent.Serving(ctx)
+		err = parent.Serving(ctx, s.healthNow)
 	}
 	if err != nil {
 		parent.Fail(err) // a parent that took it back itself listens no more
@@ -139,6 +143,7 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 	if err := errors.Join(s.becomePrimary(), s.mainControl()); err != nil {
 		s.log.Error("pid file, control socket", "error", err)
 	}
+	parent.Settled()
 	for _, socket := range s.dropped {
 		socket.Unlink()
 	}
@@ -149,6 +154,7 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 // becomePrimary writes the pid file: it always names a process that serves.
 func (s *Server) becomePrimary() error {
 	s.primary, s.served = true, true
+	s.watch()
 	return errors.Join(statefile.Write(s.pidFile(), []byte(strconv.Itoa(os.Getpid())+"\n")), s.rememberProgram())
 }
 

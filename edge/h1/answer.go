@@ -134,7 +134,8 @@ func (a *answer) frame() {
 		a.chunked = true
 		a.out = append(a.out, "Transfer-Encoding: chunked\r\n"...)
 	}
-	a.close = a.close || a.c.o.Last() || !a.c.x.body.ends()
+	body := &a.c.x.body
+	a.close = a.close || a.c.o.Last() && !body.followed() || !body.ends() // who has asked again already is answered that too
 	switch {
 	case a.close:
 		a.out = append(a.out, "Connection: close\r\n"...)

@@ -190,6 +190,14 @@ func (b *body) ends() bool {
 	return !b.chunked && !b.expects && !b.broken() && b.left <= drained
 }
 
+// followed says whether something of the next request is here already.
+func (b *body) followed() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n, ok := b.here()
+	return ok && b.c.in.len() > n
+}
+
 // end goes to the end of the body after its answer, if ends said that there is one, and says whether it was reached.
 func (b *body) end() bool {
 	b.mu.Lock()

@@ -71,3 +71,13 @@ func (s *Site) Count(r *record.Record) {
 		s.duration.observe(r.Took)
 	}
 }
+
+// Requests is how many requests were counted.
+func (s *Site) Requests() (n uint64) {
+	for m := range s.requests {
+		for c := range s.requests[m] {
+			n += s.requests[m][c].Load()
+		}
+	}
+	return n
+}

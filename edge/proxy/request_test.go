@@ -37,7 +37,7 @@ var claimed = []string{
 }
 
 var unclaimed = []string{
-	"X-Remote", "Remote", "X-Forwarded", "X-Real", "Accept", "Authorization", "X-Custom", "X_Custom", "Client", "X-Client", "X-Hosts", "Content-Type", "If-None-Match",
+	"X-Remote", "Remote", "X-Real", "Accept", "Authorization", "X-Custom", "X_Custom", "Client", "X-Client", "X-Hosts", "Content-Type", "If-None-Match",
 	"Origin", "X-Requested-With", "X-Http-Method-Override", "Referer", "X-Original", "Accept-Encoding", "Sec-Websocket-Key", "Via",
 }
 

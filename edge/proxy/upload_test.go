@@ -294,7 +294,7 @@ func TestUpstreamTakesNothing(t *testing.T) {
 				if resp, _, err := f.ask(t, "POST", "/", nil, io.MultiReader(bytes.NewReader(make([]byte, 32<<20)))); err != nil || resp.StatusCode != http.StatusGatewayTimeout {
 					t.Errorf("got %v, %v", resp, err)
 				}
-				if r := wait(t, "the handler returns", f.records); !errors.Is(r.Err, errLate) || time.Since(begin) > most+2*time.Second {
+				if r := wait(t, "the handler returns", f.records); !errors.Is(r.Err, errLate) || time.Since(begin) > most+5*time.Second {
 					t.Errorf("after %v the record has %+v", time.Since(begin), r)
 				}
 			})
@@ -306,7 +306,7 @@ func TestUpstreamTakesNothing(t *testing.T) {
 			}
 			begin := time.Now()
 			c.Close()
-			if r := wait(t, "the handler returns", f.records); r.Err == nil || time.Since(begin) > most+2*time.Second {
+			if r := wait(t, "the handler returns", f.records); r.Err == nil || time.Since(begin) > most+5*time.Second {
 				t.Errorf("after %v the record has %+v", time.Since(begin), r)
 			}
 		})

@@ -41,7 +41,7 @@ func New(requests int, per time.Duration, burst int) *Limiter {
 func (l *Limiter) Take(client netip.Addr) (wait time.Duration) {
 	now := int64(time.Since(l.start))
 	k := keyOf(client)
-	s := &l.shards[maphash.Comparable(l.seed, k)%shards]
+	s := l.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.bucket(k)
@@ -52,6 +52,8 @@ func (l *Limiter) Take(client netip.Addr) (wait time.Duration) {
 	b.fullAt = next
 	return 0
 }
+
+func (l *Limiter) shard(k key) *shard { return &l.shards[maphash.Comparable(l.seed, k)%shards] }
 
 // key is a client: an IPv4 address, or the /64 that a subscriber has at least. The zero key is one without an address.
 type key struct {

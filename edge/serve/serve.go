@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unique"
 
@@ -50,6 +51,7 @@ const (
 	NoFault        Fault = iota
 	FaultShutdown        // http.Server.Shutdown in place of the lame duck
 	FaultOneGoaway       // one GOAWAY in place of two
+	FaultPanics          // whatever a new process is asked panics
 )
 
 // Server keeps the connections of a process. It is safe for concurrent use.
@@ -64,6 +66,7 @@ type Server struct {
 	accepted map[string]uint64 // by listener
 	cut      int64
 	account  Account
+	panics   atomic.Uint64 // that ended one connection each
 
 	handshakes
 }
@@ -85,6 +88,7 @@ func (s *Server) life(c *Conn, done func()) {
 	defer s.forget(c)
 	defer func() {
 		if p := recover(); p != nil {
+			s.panics.Add(1)
 			s.Log.Error("panic in a connection", "listener", c.settings.Listener, "value", p, "stack", string(debug.Stack()))
 			c.endBy(Panic)
 			c.abort()

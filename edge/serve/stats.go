@@ -97,3 +97,6 @@ func (c *Conn) kind() Kind {
 	}
 	return k
 }
+
+// Panics is how many bugs have ended a connection.
+func (s *Server) Panics() uint64 { return s.panics.Load() }

@@ -3,11 +3,14 @@
 //
 // A request that was written and got no complete, correct answer has failed. A connection that the server closes while it is idle is counted
 // apart: this client looks before it writes and so loses nothing by it, but one that does not look would.
+//
+// A Rig starts an edge, which is known here only as a program, and changes it under these clients: `edge drill`.
 package drill
 
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -15,17 +18,44 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Report is what the clients saw.
 type Report struct {
+	excused func() bool // nil: never
+	kind    int64
+
 	mu          sync.Mutex
+	last        int64 // the number of the last request
 	OK          int64
 	Failed      int64
+	Apart       int64            // lost, each with an error, while the drill itself killed the process that held them or took their listener away
 	ClosedUnder int64            // idle connections that the server closed
 	ToldToClose int64            // connections that ended as the server asked: Connection: close, GOAWAY
 	Opened      int64            // connections
+	Resumed     int64            // TLS sessions among them
 	Errors      map[string]int64 // of the failed ones
+	samples     []sample
+}
+
+// sample is how long an answer took.
+type sample struct {
+	at   time.Time
+	took time.Duration
+}
+
+// wrong is an answer that is complete, and is not what it should be. Nothing excuses it.
+type wrong struct{ error }
+
+func wrongly(format string, args ...any) error { return wrong{fmt.Errorf(format, args...)} }
+
+// ok counts an answer to what was asked at began.
+func (r *Report) ok(began time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.OK++
+	r.samples = append(r.samples, sample{began, time.Since(began)})
 }
 
 func (r *Report) count(n *int64) {
@@ -34,9 +64,23 @@ func (r *Report) count(n *int64) {
 	*n++
 }
 
+// closedUnder counts an idle connection that the server closed.
+func (r *Report) closedUnder() {
+	if r.excused != nil && r.excused() {
+		r.count(&r.Apart)
+		return
+	}
+	r.count(&r.ClosedUnder)
+}
+
 func (r *Report) fail(what string, err error) {
+	excused := r.excused != nil && !errors.As(err, new(wrong)) && r.excused()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if excused {
+		r.Apart++
+		return
+	}
 	r.Failed++
 	if r.Errors == nil {
 		r.Errors = map[string]int64{}
@@ -48,8 +92,8 @@ func (r *Report) fail(what string, err error) {
 func (r *Report) String() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return fmt.Sprintf("%d ok, %d failed, %d closed under, %d told to close, %d opened %v",
-		r.OK, r.Failed, r.ClosedUnder, r.ToldToClose, r.Opened, r.Errors)
+	return fmt.Sprintf("%d ok, %d failed, %d apart, %d closed under, %d told to close, %d opened %v",
+		r.OK, r.Failed, r.Apart, r.ClosedUnder, r.ToldToClose, r.Opened, r.Errors)
 }
 
 // Client is one kind of client: it sends one request after the other until ctx ends, and reports.
@@ -60,28 +104,55 @@ func Run(ctx context.Context, n int, clients map[string]Client) map[string]*Repo
 	reports := map[string]*Report{}
 	var wg sync.WaitGroup
 	for name, client := range clients {
-		r := &Report{}
-		reports[name] = r
+		reports[name] = newReport(nil)
 		for range n {
-			wg.Go(func() { client(ctx, r) })
+			wg.Go(func() { client(ctx, reports[name]) })
 		}
 	}
 	wg.Wait()
 	return reports
 }
 
-// ids numbers the requests of a process.
-var ids atomic.Int64
+// kinds numbers the reports of a process.
+var kinds atomic.Int64
+
+func newReport(excused func() bool) *Report { return &Report{kind: kinds.Add(1), excused: excused} }
+
+// kindShift divides the number of a request into that of its report and its own.
+const kindShift = 40
+
+// id numbers the next request.
+func (r *Report) id() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last++
+	return r.kind<<kindShift | r.last
+}
 
 // request makes the next request: one in four is a POST, which nobody may send twice.
-func request(base string) (r *http.Request, id int64, err error) {
-	id = ids.Add(1)
-	method, body := http.MethodGet, io.Reader(nil)
+func (r *Report) request(base string) (req *http.Request, id int64, err error) {
+	id = r.id()
 	if id%4 == 0 {
-		method, body = http.MethodPost, bytes.NewReader(payload(id))
+		return newRequest(http.MethodPost, base, id)
 	}
-	r, err = http.NewRequest(method, base+"/drill/"+strconv.FormatInt(id, 10), body)
-	return r, id, err
+	return newRequest(http.MethodGet, base, id)
+}
+
+// post makes the next request, a POST.
+func (r *Report) post(base string) (req *http.Request, id int64, err error) {
+	return newRequest(http.MethodPost, base, r.id())
+}
+
+func newRequest(method, base string, id int64) (*http.Request, int64, error) {
+	var body io.Reader
+	if method == http.MethodPost {
+		body = bytes.NewReader(payload(id))
+	}
+	req, err := http.NewRequest(method, base+"/drill/"+strconv.FormatInt(id, 10), body)
+	if err == nil {
+		req.GetBody = nil // so that no library may send it again
+	}
+	return req, id, err
 }
 
 // payload is the body of a request, and of its answer.
@@ -100,45 +171,7 @@ func verify(resp *http.Response, id int64) error {
 	case resp.StatusCode != http.StatusOK:
 		return fmt.Errorf("status %d", resp.StatusCode)
 	case !bytes.Equal(got, payload(id)):
-		return fmt.Errorf("a wrong answer of %d bytes", len(got))
+		return wrongly("a wrong answer of %d bytes", len(got))
 	}
 	return nil
-}
-
-// Origin answers the clients, and counts how often each request was executed.
-type Origin struct {
-	mu   sync.Mutex
-	seen map[int64]int
-}
-
-// ServeHTTP answers a request of a Client.
-func (o *Origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id, err := strconv.ParseInt(r.URL.Path[len("/drill/"):], 10, 64)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	if got, err := io.ReadAll(r.Body); err != nil || r.Method == http.MethodPost && !bytes.Equal(got, payload(id)) {
-		http.Error(w, "a wrong body", http.StatusBadRequest)
-		return
-	}
-	o.mu.Lock()
-	if o.seen == nil {
-		o.seen = map[int64]int{}
-	}
-	o.seen[id]++
-	o.mu.Unlock()
-	w.Write(payload(id))
-}
-
-// Twice says how many requests were executed more than once.
-func (o *Origin) Twice() (n int) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, times := range o.seen {
-		if times > 1 {
-			n++
-		}
-	}
-	return n
 }

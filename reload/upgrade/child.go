@@ -2,10 +2,12 @@ package upgrade
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +18,9 @@ type Parent struct {
 	Generation int // ours
 	c          conversation
 	received   chan event
+	health     atomic.Pointer[func() Health]
+	state      []byte // it and spoiled belong to listen until GO
+	spoiled    bool
 }
 
 type event struct {
@@ -64,15 +69,46 @@ func (p *Parent) listen() {
 	for {
 		m, err := p.c.receive()
 		if err == nil && m.Kind == probe {
-			p.c.send(message{Kind: serving}) // if that fails, the next receive says so
+			p.answer() // if that fails, the next receive says so
+			continue
+		}
+		if err == nil && m.Kind == state {
+			p.keep(m.State)
 			continue
 		}
 		p.received <- event{m, err}
-		if err != nil || m.Kind == commit || m.Kind == abort {
+		if err != nil || m.Kind == abort {
 			p.c.Close()
 			return
 		}
+		if m.Kind == commit { // Settled closes it
+			return
+		}
 	}
+}
+
+// keep keeps a part of the parent's state. Of more than may be, and of what is no state, nothing is kept: it is not worth an upgrade.
+func (p *Parent) keep(part string) {
+	text, err := base64.StdEncoding.DecodeString(part)
+	p.spoiled = p.spoiled || err != nil || len(p.state)+len(text) > MaxState
+	if p.spoiled {
+		p.state = nil
+		return
+	}
+	p.state = append(p.state, text...)
+}
+
+// State is what the parent has handed over, once Ready has returned; nil: nothing.
+func (p *Parent) State() []byte { return p.state }
+
+// answer says how it goes.
+func (p *Parent) answer() error {
+	m := message{Kind: serving}
+	if health := p.health.Load(); health != nil {
+		h := (*health)()
+		m.Health = &h
+	}
+	return p.c.send(m)
 }
 
 // Fail tells the parent why this process cannot take over, and gives the reason back.
@@ -83,17 +119,24 @@ func (p *Parent) Fail(reason error) error {
 // Ready tells the parent that nothing can fail any more, and waits for its GO.
 func (p *Parent) Ready(ctx context.Context) error { return p.ask(ctx, ready, goOn) }
 
-// Serving tells the parent that this process accepts, and waits for COMMIT. A parent that has died by now cannot take anything back: that is a COMMIT.
-func (p *Parent) Serving(ctx context.Context) error {
+// Serving tells the parent that this process accepts, and waits for COMMIT. Meanwhile the parent is told how it goes whenever it asks; health may be nil.
+// A parent that has died by now cannot take anything back: that is a COMMIT.
+func (p *Parent) Serving(ctx context.Context, health func() Health) error {
+	if health != nil {
+		p.health.Store(&health)
+	}
 	if err := p.ask(ctx, serving, commit); !errors.Is(err, errEnded) {
 		return err
 	}
 	return nil
 }
 
+// Settled tells the parent, after COMMIT, that this process has done all that it does in the parent's place: the parent may end.
+func (p *Parent) Settled() { p.c.Close() }
+
 // ask says something and waits for the answer. If the conversation has ended by then, what was heard last tells how: it may be an ABORT.
 func (p *Parent) ask(ctx context.Context, say, want kind) error {
-	if err := p.c.send(message{Kind: say}); err != nil && !broken(err) {
+	if err := p.c.send(message{Kind: say, TakesState: say == ready}); err != nil && !broken(err) {
 		return err
 	}
 	return p.wait(ctx, want)

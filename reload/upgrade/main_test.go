@@ -37,7 +37,10 @@ var children map[string]func() error
 
 func init() { // not in the declaration: a child starts children
 	children = map[string]func() error{
-		"good":                func() error { return takeOver(nil) },
+		"good": func() error { return takeOver(nil) },
+		"sick": func() error {
+			return takesOver(nil, func() Health { return Health{Requests: 10, Failed: 4, Panics: 5} })
+		},
 		"exits":               func() error { os.Exit(7); return nil },
 		"exits with a word":   exitsWithAWord,
 		"fails":               func() error { return fails(errors.New("no certificate for a.example")) },
@@ -65,6 +68,9 @@ func init() { // not in the declaration: a child starts children
 		"chain":                chain,
 		"heir":                 heir,
 		"program":              program,
+		"image":                image,
+		"remembers":            remembers,
+		"older":                older,
 		"inherited":            func() error { _, _, err := Inherited(); return err },
 	}
 }
@@ -80,7 +86,9 @@ func die() {
 }
 
 // takeOver is what a child does that is as it should be; then does something after it has said READY (when GO comes) or SERVING.
-func takeOver(then map[kind]func(*Parent)) error {
+func takeOver(then map[kind]func(*Parent)) error { return takesOver(then, nil) }
+
+func takesOver(then map[kind]func(*Parent), health func() Health) error {
 	p, facts, err := Inherited()
 	if err != nil {
 		return err
@@ -97,7 +105,7 @@ func takeOver(then map[kind]func(*Parent)) error {
 		f(p)
 		select {}
 	}
-	if err := p.Serving(context.Background()); err != nil {
+	if err := p.Serving(context.Background(), health); err != nil {
 		return err
 	}
 	report("committed")
@@ -189,7 +197,7 @@ func chain() error {
 		return err
 	}
 	fds, _ := os.ReadDir("/proc/self/fd")
-	if err := p.Serving(ctx); err != nil {
+	if err := p.Serving(ctx, nil); err != nil {
 		return err
 	}
 	report("generation %d: %d variables, %d descriptors", p.Generation, len(self.Env), len(fds))
@@ -200,7 +208,7 @@ func chain() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(c.Ready(ctx), c.Go(ctx), c.Probation(ctx, time.Millisecond), c.Commit())
+	return errors.Join(c.Ready(ctx), c.Go(ctx), c.Probation(ctx, time.Millisecond, healthy), c.Commit())
 }
 
 // heir reports what a program that it starts finds.
@@ -222,6 +230,46 @@ func program() error {
 	text, err := json.Marshal(p)
 	report("%s", text)
 	return err
+}
+
+// image replaces the program on disk by garbage, and then itself by what it was started from.
+func image() error {
+	p, err := ThisProgram()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(os.WriteFile(p.Path+".new", []byte("garbage"), 0o700), os.Rename(p.Path+".new", p.Path)); err != nil {
+		return err
+	}
+	p.Env = append(p.Env, childVariable+"=good")
+	files := []*os.File{os.NewFile(firstFD, "report"), os.Stderr, os.Stderr, os.Stderr, os.Stderr, os.Stderr, os.Stderr}
+	facts := []byte(`[{},{},{},{},{},{},{}]`)
+	if _, err := Start(p, 2, files, facts); err != nil {
+		report("by the path: %v", err)
+	}
+	before, _ := os.ReadDir("/proc/self/fd")
+	c, err := Start(p.Image(), 3, files, facts)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	err = errors.Join(c.Ready(ctx), c.Go(ctx), c.Probation(ctx, time.Millisecond, healthy))
+	name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.PID()))
+	err = errors.Join(err, c.Commit())
+	report("it goes by the name %s", name)
+	<-c.exited
+	c.Settled(time.Minute)
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) { // a goroutine closes the conversation
+		after, _ := os.ReadDir("/proc/self/fd")
+		if len(after) == len(before) {
+			break
+		}
+		if time.Now().After(deadline) {
+			report("%d descriptors, %d before", len(after), len(before))
+			break
+		}
+	}
+	return errors.Join(err, c.exit)
 }
 
 // testProgram is the test binary as one of children.

@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // firstFD is the descriptor of the first file.
@@ -24,6 +27,9 @@ type Program struct {
 	Args []string // without the name
 	Dir  string
 	Env  []string
+
+	image *os.File // what runs now
+	again bool     // image is what starts, whatever the file at Path is by now
 }
 
 // ThisProgram says how this process was started. Call it before the working directory or the environment change.
@@ -36,7 +42,60 @@ func ThisProgram() (Program, error) {
 		return Program{}, err
 	}
 	dir, err := os.Getwd()
-	return Program{Path: path, Args: os.Args[1:], Dir: dir, Env: cleanEnv(os.Environ())}, err
+	if err != nil {
+		return Program{}, err
+	}
+	image, err := os.Open("/proc/self/exe") // of a file that was removed or replaced too
+	return Program{Path: path, Args: os.Args[1:], Dir: dir, Env: cleanEnv(os.Environ()), image: image}, err
+}
+
+// Image gives the program that runs now, to be started under the same name: no change of the file on disk changes it.
+func (p Program) Image() Program {
+	p.again = true
+	return p
+}
+
+// open gives what to start, and what to close once it has been. An image is found by a descriptor, whose number must be none of those that files get in
+// the child on the way to exec, nor one that is used on the way.
+func (p Program) open(files []*os.File) (path string, done func(), err error) {
+	if !p.again {
+		return p.Path, func() {}, nil
+	}
+	if p.image == nil {
+		return "", nil, errors.New("the running image was not kept")
+	}
+	highest := firstFD
+	for _, f := range files {
+		highest = max(highest, descriptor(f))
+	}
+	fd, err := duplicate(p.image, highest+2*(len(files)+firstFD)+8)
+	if err != nil {
+		return "", nil, err
+	}
+	return fmt.Sprintf("/proc/self/fd/%d", fd), func() { unix.Close(fd) }, nil
+}
+
+// descriptor gives a file's descriptor; (*os.File).Fd would make a socket blocking.
+func descriptor(f *os.File) (n int) {
+	if c, err := f.SyscallConn(); err == nil {
+		c.Control(func(fd uintptr) { n = int(fd) })
+	}
+	return n
+}
+
+// duplicate gives a copy of a file's descriptor that is at least from.
+func duplicate(f *os.File, from int) (copied int, err error) {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if controlErr := c.Control(func(fd uintptr) { copied, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, from) }); controlErr != nil {
+		return 0, controlErr
+	}
+	if err != nil {
+		return 0, fmt.Errorf("the running image: %w", err)
+	}
+	return copied, nil
 }
 
 // cleanEnv leaves out what is meant for one process only.
@@ -52,6 +111,8 @@ type Child struct {
 	cmd      *exec.Cmd
 	c        conversation
 	received chan event
+	health   *Health // as it was told last; nil: never
+	takes    bool    // state
 	exited   chan struct{}
 	exit     error // once exited is closed
 }
@@ -63,10 +124,17 @@ func Start(p Program, generation int, files []*os.File, facts []byte) (*Child, e
 		return nil, err
 	}
 	defer theirs.Close()
-	cmd := exec.Command(p.Path, p.Args...)
+	passed := append(slices.Clip(files), theirs)
+	path, done, err := p.open(passed)
+	if err != nil {
+		ours.Close()
+		return nil, err
+	}
+	defer done()
+	cmd := &exec.Cmd{Path: path, Args: append([]string{p.Path}, p.Args...)}
 	cmd.Dir, cmd.Env = p.Dir, append(slices.Clip(p.Env), Variable+"="+string(facts))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.ExtraFiles = append(slices.Clip(files), theirs)
+	cmd.ExtraFiles = passed
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for the process that it started
 	if err := cmd.Start(); err != nil {
 		ours.Close()
@@ -110,8 +178,27 @@ func (c *Child) listen() {
 // PID is the child's process id.
 func (c *Child) PID() int { return c.cmd.Process.Pid }
 
+// Ended is closed when the child has ended.
+func (c *Child) Ended() <-chan struct{} { return c.exited }
+
+// Status is how the child has ended, once Ended is closed.
+func (c *Child) Status() syscall.WaitStatus { return c.cmd.ProcessState.Sys().(syscall.WaitStatus) }
+
 // Ready waits until the child is ready.
 func (c *Child) Ready(ctx context.Context) error { return c.wait(ctx, ready) }
+
+// HandOver gives a child that is ready what this process remembers, unless it is an older program that takes nothing. It is no more than MaxState.
+func (c *Child) HandOver(text []byte) error {
+	if !c.takes {
+		return nil
+	}
+	for part := range slices.Chunk(text, statePart) {
+		if err := c.c.send(message{Kind: state, State: base64.StdEncoding.EncodeToString(part)}); err != nil {
+			return c.ended(err)
+		}
+	}
+	return nil
+}
 
 // Go tells the child to accept, and waits until it does. Accept no more before it.
 func (c *Child) Go(ctx context.Context) error {
@@ -121,14 +208,23 @@ func (c *Child) Go(ctx context.Context) error {
 	return c.wait(ctx, serving) // which knows how a broken conversation ended
 }
 
-// Probation waits for d, during which the child must live, and answer each second and at the end.
-func (c *Child) Probation(ctx context.Context, d time.Duration) error {
+// Probation waits for d, during which the child must live, and answer each second and at the end. What it tells of its health is judged each time, if it
+// tells anything: an error ends the probation.
+func (c *Child) Probation(ctx context.Context, d time.Duration, judge func(Health) error) error {
 	for end := time.Now().Add(d); ; {
 		if err := c.live(ctx, min(time.Until(end), time.Second)); err != nil {
 			return err
 		}
-		if err := c.probe(ctx); err != nil || !time.Now().Before(end) {
+		if err := c.probe(ctx); err != nil {
 			return err
+		}
+		if c.health != nil {
+			if err := judge(*c.health); err != nil {
+				return err
+			}
+		}
+		if !time.Now().Before(end) {
+			return nil
 		}
 	}
 }
@@ -166,6 +262,20 @@ func (c *Child) Commit() error {
 	return nil
 }
 
+// Settled waits, after Commit, until the child has taken the place of this process in all, or has ended; but not for longer than limit.
+func (c *Child) Settled(limit time.Duration) {
+	for timer := time.NewTimer(limit); ; {
+		select {
+		case e, ok := <-c.received:
+			if !ok || e.err != nil {
+				return
+			}
+		case <-timer.C:
+			return
+		}
+	}
+}
+
 // wait waits for one kind of message, and takes anything else for a failure.
 func (c *Child) wait(ctx context.Context, want kind) error {
 	select {
@@ -182,6 +292,7 @@ func (c *Child) wait(ctx context.Context, want kind) error {
 		case e.Kind != want:
 			return fmt.Errorf("the new process says %q out of turn", e.Kind)
 		}
+		c.health, c.takes = e.Health, c.takes || e.TakesState
 		return nil
 	}
 }

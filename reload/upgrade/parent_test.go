@@ -34,6 +34,7 @@ func child(t *testing.T) (p *Parent, parent conversation, listening <-chan struc
 	t.Cleanup(func() {
 		parent.Close()
 		<-ended
+		p.Settled()
 	})
 	return p, parent, ended
 }
@@ -98,7 +99,7 @@ func TestParent(t *testing.T) {
 				}()
 				ask := p.Ready
 				if step == "serving" {
-					ask = p.Serving
+					ask = func(ctx context.Context) error { return p.Serving(ctx, nil) }
 				}
 				ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, errors.New("the test waits no longer"))
 				defer cancel()
@@ -116,7 +117,7 @@ func TestParentGivenUp(t *testing.T) {
 	p, _, _ := child(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("TERM"))
-	for _, err := range []error{p.Ready(ctx), p.Serving(ctx)} {
+	for _, err := range []error{p.Ready(ctx), p.Serving(ctx, nil)} {
 		if err == nil || err.Error() != "TERM" {
 			t.Errorf("error: %v", err)
 		}
@@ -142,8 +143,8 @@ func TestParentDies(t *testing.T) {
 // R25: versions that have nothing in common are a reason to fail, which both sides say; fields and versions to come are none.
 func TestVersions(t *testing.T) {
 	for hello, want := range map[string]message{
-		`{"v":1,"kind":"HELLO","oldest":1,"gen":2}`:             {Version: 1, Kind: ready},
-		`{"v":7,"kind":"HELLO","oldest":1,"gen":2,"new":["?"]}`: {Version: 1, Kind: ready},
+		`{"v":1,"kind":"HELLO","oldest":1,"gen":2}`:             {Version: 1, Kind: ready, TakesState: true},
+		`{"v":7,"kind":"HELLO","oldest":1,"gen":2,"new":["?"]}`: {Version: 1, Kind: ready, TakesState: true},
 		`{"v":7,"kind":"HELLO","oldest":2,"gen":2}`: {Version: 1, Kind: fail,
 			Reason: "the running process speaks version 2 to 7 of the conversation, this program 1"},
 		`{"v":0,"kind":"HELLO","oldest":0,"gen":2}`: {Version: 1, Kind: fail,

@@ -172,3 +172,37 @@ func TestHeir(t *testing.T) {
 		t.Errorf("what the new process starts has:\n%s", said)
 	}
 }
+
+// When the file on disk has become garbage, what runs can still be started again, under its name, and nothing is left of how (R8).
+func TestImage(t *testing.T) {
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "edge")
+	if err := os.WriteFile(path, self, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w, read := reports(t)
+	cmd := command(t, "image", w)
+	cmd.Path, cmd.Args, cmd.Stderr = path, []string{path}, os.Stderr
+	if err := cmd.Run(); err != nil {
+		t.Error(err)
+	}
+	said := read()
+	for _, want := range []string{"by the path: fork/exec " + path + ": exec format error", "generation 3 [{}", "committed", "it goes by the name " + path} {
+		if !strings.Contains(said, want) {
+			t.Errorf("it is not said: %s", want)
+		}
+	}
+	if strings.Contains(said, "descriptors") || t.Failed() {
+		t.Errorf("said:\n%s", said)
+	}
+}
+
+// A program of which no image was kept cannot be started from one.
+func TestNoImage(t *testing.T) {
+	if _, err := Start(Program{Path: "/bin/true", Dir: "/"}.Image(), 2, nil, []byte("[]")); err == nil || !strings.Contains(err.Error(), "image was not kept") {
+		t.Error(err)
+	}
+}

@@ -37,6 +37,14 @@ func reports(t *testing.T) (w *os.File, read func() string) {
 	}
 }
 
+// healthy is what the tests ask of a child's health.
+func healthy(h Health) error {
+	if h.Panics > 0 {
+		return fmt.Errorf("it panics: %d times, %d of %d failed", h.Panics, h.Failed, h.Requests)
+	}
+	return nil
+}
+
 // play is an upgrade to the child as edge does it, without sockets. It says how far it came.
 func play(p Program, w *os.File, ready, grace time.Duration) (pid int, step string, err error) {
 	c, err := Start(p, 2, []*os.File{w}, []byte(`[{"name":"report"}]`))
@@ -51,7 +59,7 @@ func play(p Program, w *os.File, ready, grace time.Duration) (pid int, step stri
 	}{
 		{"ready", func() error { return c.Ready(ctx) }},
 		{"go", func() error { return c.Go(ctx) }},
-		{"probation", func() error { return c.Probation(ctx, 300*time.Millisecond) }},
+		{"probation", func() error { return c.Probation(ctx, 300*time.Millisecond, healthy) }},
 		{"commit", c.Commit},
 	} {
 		if err := s.run(); err != nil {
@@ -107,6 +115,7 @@ func TestChildren(t *testing.T) {
 		{"closes", "ready", "the new process has closed the conversation"},
 		{"exits at GO", "go", "the new process has ended: exit status 9"},
 		{"killed in probation", "probation", "the new process has ended: signal: killed"},
+		{"sick", "probation", "it panics: 5 times, 4 of 10 failed"},
 		{"fails in probation", "probation", "the new process refuses: too many errors"},
 		{"no kind in probation", "probation", "a message of no kind"},
 	} {
@@ -226,7 +235,7 @@ func TestGivenUp(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errors.New("TERM"))
-	if err := c.Probation(ctx, time.Minute); err == nil || err.Error() != "TERM" {
+	if err := c.Probation(ctx, time.Minute, healthy); err == nil || err.Error() != "TERM" {
 		t.Errorf("probation: %v", err)
 	}
 }

@@ -6,12 +6,14 @@
 //
 //	parent → child  HELLO   the protocol's version, the child's generation
 //	child → parent  READY   everything that can fail has been done; or FAIL, and why
+//	parent → child  STATE   what the parent remembers, in parts, to a child whose READY says that it takes any
 //	parent → child  GO      the parent accepts no more
 //	child → parent  SERVING
-//	parent → child  PROBE   are you there? each second, and before COMMIT; the child says SERVING
+//	parent → child  PROBE   are you there? each second, and before COMMIT; the child says SERVING, and how that goes: its Health
 //	parent → child  COMMIT  there is no way back; or ABORT, at any time before, and why
 //
-// Until COMMIT the parent can take everything back, and a child that dies, hangs or says anything else makes it do so.
+// Until COMMIT the parent can take everything back, and a child that dies, hangs or says anything else makes it do so. After it the child ends
+// the conversation when it has taken the parent's place in all, and the parent does not end before that.
 package upgrade
 
 import (
@@ -42,6 +44,7 @@ const (
 	hello   kind = "HELLO"
 	ready   kind = "READY"
 	fail    kind = "FAIL"
+	state   kind = "STATE"
 	goOn    kind = "GO"
 	serving kind = "SERVING"
 	probe   kind = "PROBE"
@@ -51,17 +54,33 @@ const (
 
 // message is one packet.
 type message struct {
-	Version    int    `json:"v"`
-	Oldest     int    `json:"oldest,omitempty"`
-	Kind       kind   `json:"kind"`
-	Generation int    `json:"gen,omitempty"`
-	Reason     string `json:"reason,omitempty"`
+	Version    int     `json:"v"`
+	Oldest     int     `json:"oldest,omitempty"`
+	Kind       kind    `json:"kind"`
+	Generation int     `json:"gen,omitempty"`
+	Reason     string  `json:"reason,omitempty"`
+	Health     *Health `json:"health,omitempty"`      // with SERVING; nil from a program that does not tell
+	TakesState bool    `json:"takes_state,omitempty"` // with READY
+	State      string  `json:"state,omitempty"`       // with STATE: a part of it, in base64
+}
+
+// Health is how serving goes, counted since the process started.
+type Health struct {
+	Requests uint64 `json:"requests"`
+	Failed   uint64 `json:"failed"` // of them: those that the process itself is to blame for
+	Panics   uint64 `json:"panics"` // that it survived
 }
 
 // maxMessage bounds a packet, and maxReason the reason in it, which JSON makes up to six times as long.
 const (
 	maxMessage = 64 << 10
 	maxReason  = 10 << 10
+)
+
+// MaxState bounds what a parent can hand over, and statePart what of it one message has.
+const (
+	MaxState  = 1 << 20
+	statePart = 40 << 10
 )
 
 // conversation is one end of the socket pair.

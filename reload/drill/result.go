@@ -1,0 +1,162 @@
+package drill
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+)
+
+// Result is what a drill has found.
+type Result struct {
+	rows              []*row
+	reloads, upgrades map[string]int // by kind
+	first, last       resources      // of the first generation and of the last, when each was new and nobody asked it anything
+	loaded            resources      // of the one before the last, which had served
+	kernel            string
+
+	mu       sync.Mutex
+	problems []string
+}
+
+// row is a kind of client, and what it saw.
+type row struct {
+	kind
+	*Report
+	twice          int
+	steady, around spread
+	slowest        time.Duration
+}
+
+// spread is of how long answers took.
+type spread struct{ p50, p99 time.Duration }
+
+func newResult() *Result { return &Result{reloads: map[string]int{}, upgrades: map[string]int{}} }
+
+// problem takes note of what should not be, other than a loss.
+func (r *Result) problem(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.problems = append(r.problems, fmt.Sprintf(format, args...))
+}
+
+// aftermath is how long after a change an answer still counts as one around it.
+const aftermath = time.Second
+
+// finish works the table out.
+func (r *Result) finish(o *Origin, events []event) {
+	twice := o.executions()
+	for _, row := range r.rows {
+		row.twice = twice[row.Report.kind]
+		var steady, around []time.Duration
+		for _, s := range row.samples {
+			row.slowest = max(row.slowest, s.took)
+			if nearEvent(s, events) {
+				around = append(around, s.took)
+			} else {
+				steady = append(steady, s.took)
+			}
+		}
+		row.steady, row.around = spreadOf(steady), spreadOf(around)
+		if row.OK == 0 {
+			r.problem("no request of %q, %v away, was answered", row.name, row.roundTrip)
+		}
+	}
+}
+
+func nearEvent(s sample, events []event) bool {
+	i, _ := slices.BinarySearchFunc(events, s.at, func(e event, at time.Time) int { return cmp.Compare(e.to.Add(aftermath).UnixNano(), at.UnixNano()) })
+	return i < len(events) && s.at.Add(s.took).After(events[i].from)
+}
+
+func spreadOf(all []time.Duration) spread {
+	if len(all) == 0 {
+		return spread{}
+	}
+	slices.Sort(all)
+	return spread{all[len(all)/2], all[len(all)*99/100]}
+}
+
+// Lost says whether anything was: a request that failed, one that was executed twice, an idle connection that was closed; or whether
+// anything else is not as it should be.
+func (r *Result) Lost() bool {
+	lost := len(r.problems) > 0
+	for _, row := range r.rows {
+		lost = lost || row.Failed > 0 || row.twice > 0 || row.ClosedUnder > 0
+	}
+	return lost
+}
+
+// Failed is how many requests failed, of the clients whose kind has this prefix.
+func (r *Result) Failed(prefix string) (n int64) {
+	for _, row := range r.rows {
+		if strings.HasPrefix(row.name, prefix) {
+			n += row.Failed
+		}
+	}
+	return n
+}
+
+// Print writes the table and what else was found.
+func (r *Result) Print(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "clients\tRTT\trequests\tok\tfailed\tdouble\tclosed idle\tapart\tp50/p99 steady\tp50/p99 around changes\tmax\t")
+	var total Report
+	twice := 0
+	for _, row := range r.rows {
+		fmt.Fprintf(t, "%s\t%d ms\t%d\t%d\t%d\t%d\t%d\t%d\t%v\t%v\t%s\t\n", row.name, row.roundTrip.Milliseconds(),
+			row.OK+row.Failed+row.Apart, row.OK, row.Failed, row.twice, row.ClosedUnder, row.Apart, row.steady, row.around, inMs(row.slowest))
+		total.OK += row.OK
+		total.Failed += row.Failed
+		total.Apart += row.Apart
+		total.ClosedUnder += row.ClosedUnder
+		twice += row.twice
+	}
+	fmt.Fprintf(t, "all\t\t%d\t%d\t%d\t%d\t%d\t%d\t\t\t\t\n",
+		total.OK+total.Failed+total.Apart, total.OK, total.Failed, twice, total.ClosedUnder, total.Apart)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	r.printRest(w)
+	return nil
+}
+
+func (r *Result) printRest(w io.Writer) {
+	fmt.Fprintf(w, "\nTimes in ms. Apart: lost with an error while the drill itself had killed the process or taken the listener away.\n")
+	fmt.Fprintf(w, "Reloads: %s\nUpgrades: %s\n", tally(r.reloads), tally(r.upgrades))
+	for _, row := range r.rows {
+		if row.resumes {
+			fmt.Fprintf(w, "TLS sessions resumed, %d ms away: %d of %d\n", row.roundTrip.Milliseconds(), row.Resumed, row.Opened)
+		}
+	}
+	fmt.Fprintf(w, "The first generation, new: %v\nThe last one, new: %v\nThe one before it, having served: %v\n", r.first, r.last, r.loaded)
+	fmt.Fprintf(w, "The kernel, in this network namespace: %s\n", r.kernel)
+	for _, row := range r.rows {
+		for _, text := range slices.Sorted(maps.Keys(row.Errors)) {
+			fmt.Fprintf(w, "FAILED: %s, %d ms away: %d times %s\n", row.name, row.roundTrip.Milliseconds(), row.Errors[text], text)
+		}
+	}
+	for _, text := range r.problems {
+		fmt.Fprintln(w, "WRONG:", text)
+	}
+}
+
+// tally gives counts, and their sum.
+func tally(counts map[string]int) string {
+	var b strings.Builder
+	sum := 0
+	for _, what := range slices.Sorted(maps.Keys(counts)) {
+		sum += counts[what]
+		fmt.Fprintf(&b, ", %s %d", what, counts[what])
+	}
+	return fmt.Sprintf("%d%s", sum, strings.Replace(b.String(), ", ", ": ", 1))
+}
+
+func (s spread) String() string { return inMs(s.p50) + "/" + inMs(s.p99) }
+
+func inMs(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
