@@ -65,8 +65,8 @@ type Server struct {
 	empty    chan struct{}     // closed when draining and no connection is left
 	accepted map[string]uint64 // by listener
 	cut      int64
-	account  Account
 	panics   atomic.Uint64 // that ended one connection each
+	account  Account
 
 	handshakes
 }

@@ -55,7 +55,7 @@ func engine(t testing.TB, h wire.Handler, secure bool) (dial func() net.Conn) {
 	t.Cleanup(func() {
 		ln.Close()
 		accepts.Wait()
-		s.Cut()
+		s.Cut(serve.Stopped)
 		s.Stop(t.Context())
 	})
 	return func() net.Conn {

@@ -104,9 +104,10 @@ func Run(ctx context.Context, n int, clients map[string]Client) map[string]*Repo
 	reports := map[string]*Report{}
 	var wg sync.WaitGroup
 	for name, client := range clients {
-		reports[name] = newReport(nil)
+		r := newReport(nil)
+		reports[name] = r
 		for range n {
-			wg.Go(func() { client(ctx, reports[name]) })
+			wg.Go(func() { client(ctx, r) })
 		}
 	}
 	wg.Wait()
