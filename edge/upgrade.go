@@ -67,7 +67,7 @@ func (s *Server) upgrade(ctx context.Context) error {
 	child.Settled(answerTime) // the pid file names a process that lives
 	s.children.Go(func() { s.outlive(child) })
 	s.log.Info("upgrade: the new process has taken over", "pid", child.PID())
-	s.upgradeVerdicts.say(fmt.Sprintf("process %d, generation %d, has taken over from process %d", child.PID(), s.generation+1, os.Getpid()))
+	s.upgradeVerdicts.say(fmt.Sprintf("process %d, generation %d, has taken over from process %d", child.PID(), s.born, os.Getpid()))
 	return nil
 }
 

@@ -109,7 +109,11 @@ func TestBadRequests(t *testing.T) {
 // Another user's requests are not done.
 func TestStranger(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "c.sock")
-	listen(t, path).users = func(uint32) bool { return false }
+	s, err := listenFor(func(uint32) bool { return false }, path, ops, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
 	if got, err := ask(t, path, "echo", "x"); err == nil || !strings.Contains(err.Error(), "only root") {
 		t.Errorf("a stranger was told %q, %v", got, err)
 	}

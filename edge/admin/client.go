@@ -69,7 +69,7 @@ func once(ctx context.Context, path string, r request) (a answer, begun bool, er
 		return a, true, fmt.Errorf("the edge that runs speaks version %d on its control socket, this program %d", h.V, version)
 	}
 	if err := write(c, r); err != nil {
-		return a, true, err
+		return a, false, err // what is not a whole line is not done
 	}
 	if err := read(c, end, &a); err != nil {
 		return a, true, fmt.Errorf("process %d gives no answer: %w", h.PID, err)

@@ -38,11 +38,16 @@ type Server struct {
 
 // Listen makes a control socket at a path, in the place of what is there, and answers on it until Close.
 func Listen(path string, ops Operations, log *slog.Logger) (*Server, error) {
+	return listenFor(trusted, path, ops, log)
+}
+
+// listenFor answers the users that it is told.
+func listenFor(users func(uid uint32) bool, path string, ops Operations, log *slog.Logger) (*Server, error) {
 	ln, err := bind(path)
 	if err != nil {
 		return nil, fmt.Errorf("control socket %s: %w", path, err)
 	}
-	s := &Server{ops: ops, log: log, ln: ln, room: make(chan struct{}, maxClients), users: trusted}
+	s := &Server{ops: ops, log: log, ln: ln, room: make(chan struct{}, maxClients), users: users}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.done.Go(s.accept)
 	return s, nil
@@ -54,7 +59,8 @@ func trusted(uid uint32) bool { return uid == 0 || int(uid) == os.Geteuid() }
 // AlsoAt makes the server found at another path of the same file system, in the place of what is there: at no moment there is nothing.
 func (s *Server) AlsoAt(path string) error { return s.ln.alsoAt(path) }
 
-// Close ends the server, and removes its paths as far as they are still its own. Requests that run are told that ctx ends, and waited for.
+// Close ends the server, and removes its paths as far as they are still its own. Requests that run are told that ctx ends, and waited for;
+// so is, for lineTime, what a client has to say who was told hello: it would not know whether it was done.
 func (s *Server) Close() {
 	s.ln.close()
 	s.cancel()
