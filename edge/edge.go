@@ -54,6 +54,8 @@ type Server struct {
 	phase             atomic.Int32     // a phase
 	logged            accesslog.Counts // by all access logs
 	reloads, upgrades tally
+	trials            chan reload.Trial
+	before            *conf.Config // what the last reload replaced; nil: nothing. The supervisor's jobs alone look at it
 
 	sessions *sessions.DB // nil until a configuration has [login]
 	users    *users.Store
@@ -73,7 +75,7 @@ func (s *Server) now() time.Time { return time.Now() }
 func Run(ctx context.Context, o Options) (cut int64, err error) {
 	tasks, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	s := &Server{Options: o, log: o.Log, table: &listeners.Table{}, generation: 1, tasks: tasks, endTasks: end}
+	s := &Server{Options: o, log: o.Log, table: &listeners.Table{}, generation: 1, tasks: tasks, endTasks: end, trials: make(chan reload.Trial)}
 	s.conns = serve.New(o.Log)
 	s.conns.Fault = o.Fault
 	parent, facts, err := upgrade.Inherited()
@@ -94,7 +96,8 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 		return 0, err
 	}
 	actions := reload.Actions{
-		Reload: s.reloads.of(s.reload), Renew: s.renew, Upgrade: s.upgrades.of(s.upgrade), PassOn: s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Log: s.log,
+		Reload: s.reloads.of(s.remember), Try: s.reloads.of(s.try), Rollback: s.rollback, Trials: s.trials,
+		Renew: s.renew, Upgrade: s.upgrades.of(s.upgrade), PassOn: s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Log: s.log,
 	}
 	if parent == nil {
 		s.start(s.table.Sockets())
