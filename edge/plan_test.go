@@ -1,0 +1,177 @@
+package edge
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"edge/edge/serve"
+	"edge/edge/wire"
+	"edge/plan"
+)
+
+// echoes is a server of bytes.
+func echoes(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() { defer c.Close(); io.Copy(c, c) }()
+		}
+	}()
+	return ln.Addr().String()
+}
+
+// tunnelsTo opens tunnels by a listener and sees that each is one.
+func tunnelsTo(t *testing.T, s *Server, listener string, n int) (conns []net.Conn) {
+	t.Helper()
+	for _, socket := range s.table.Sockets() {
+		for range n {
+			if socket.Name() != listener {
+				break
+			}
+			c, err := net.Dial("tcp", socket.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { c.Close() })
+			echoed(t, c)
+			conns = append(conns, c)
+		}
+	}
+	return conns
+}
+
+// echoed sees that a tunnel works.
+func echoed(t *testing.T, c net.Conn) {
+	t.Helper()
+	if _, err := c.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// find gives the Change of a subject.
+func find(t *testing.T, p plan.Plan, subject string) plan.Change {
+	t.Helper()
+	i := slices.IndexFunc(p.Changes, func(c plan.Change) bool { return c.Subject == subject })
+	if i < 0 {
+		t.Fatalf("nothing is told of %s: %+v", subject, p.Changes)
+	}
+	return p.Changes[i]
+}
+
+// The plan counts the tunnels of a listener that goes, and what it says comes true: they stay, and nobody comes in any more.
+func TestPlanCountsTunnels(t *testing.T) {
+	dir, bytes := t.TempDir(), echoes(t)
+	db := "[[listener]]\nname = \"db\"\naddress = \"127.0.0.3:0\"\nprotocol = \"tcp\"\nproxy = \"tcp://" + bytes + "\"\n"
+	keeps := "[[listener]]\nname = \"other\"\naddress = \"127.0.0.2:0\"\nprotocol = \"tcp\"\nproxy = \"tcp://" + bytes + "\"\n"
+	s := newServer(t, dir, "", saying("old")+db+keeps)
+	s.start(s.table.Sockets())
+	tunnels := tunnelsTo(t, s, "db", 3)
+	rest := tunnelsTo(t, s, "other", 1)
+	before := s.live.Load()
+
+	if p := s.PlanWith(load(t, dir, "", "\n"+saying("old")+db+keeps)); len(p.Changes) != 0 {
+		t.Errorf("nothing has changed, but %+v", p.Changes)
+	}
+	next := load(t, dir, "", saying("old")+keeps)
+	if c := find(t, s.PlanWith(next), "listener db"); c.Kind != plan.Removes || c.Cost != "closes; 3 tunnels stay until they end" {
+		t.Errorf("%+v", c)
+	}
+	if s.live.Load() != before {
+		t.Error("the plan changed something")
+	}
+
+	if err := s.apply(next); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range append(tunnels, rest...) {
+		echoed(t, c)
+	}
+	if c, err := net.Dial("tcp", tunnels[0].RemoteAddr().String()); err == nil {
+		c.Close()
+		t.Error("the listener takes connections still")
+	}
+	for _, c := range append(tunnels, rest...) {
+		c.Close()
+	}
+}
+
+// The plan counts what is in flight at an upstream that is to be made anew, and what it says comes true: it ends well on the old one.
+func TestPlanCountsWhatIsInFlight(t *testing.T) {
+	dir := t.TempDir()
+	asked, answer := make(chan struct{}), make(chan struct{})
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		<-answer
+		io.WriteString(w, "slow")
+	}))
+	defer up.Close()
+	text := func(fails string) string {
+		return base + "[[vhost]]\nhosts = [\"a.localhost\"]\nproxy = \"app\"\n[[upstream]]\nname = \"app\"\ntargets = [\"" + up.URL + "\"]\nmax_fails = " + fails + "\n"
+	}
+	s := newServer(t, dir, "", text("3"))
+	front := httptest.NewServer(wire.ServeHTTP(s.settingsOf("https").Handler, &wire.Conn{Listener: "https", Body: 1e10, Write: 1e10}, nil))
+	defer front.Close()
+	got := make(chan string, 1)
+	go func() { got <- get(front.URL, "a.localhost") }()
+	<-asked
+	next := load(t, dir, "", text("4"))
+	if c := find(t, s.PlanWith(next), "upstream app"); c.Kind != plan.Loses || !strings.HasSuffix(c.Cost, "; 1 in flight ends on the old one") {
+		t.Errorf("%+v", c)
+	}
+	if err := s.apply(next); err != nil {
+		t.Fatal(err)
+	}
+	close(answer)
+	if body := <-got; body != "slow" {
+		t.Errorf("the request in flight got %q", body)
+	}
+	if p := s.PlanWith(next); len(p.Changes) != 0 {
+		t.Errorf("what is in force changes nothing, but %+v", p.Changes)
+	}
+}
+
+// settingsOf gives what connections of a listener are served by.
+func (s *Server) settingsOf(listener string) *serve.Settings {
+	for _, st := range s.live.Load().sockets {
+		if st.Listener == listener {
+			return st
+		}
+	}
+	return nil
+}
+
+// get asks for a host's "/" and gives the body, or what went wrong.
+func get(url, host string) string {
+	r, err := http.NewRequest("GET", url, nil)
+	if err != nil {
+		return err.Error()
+	}
+	r.Host, r.Close = host, true
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(body)
+}
