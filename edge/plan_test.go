@@ -175,3 +175,80 @@ func get(url, host string) string {
 	}
 	return string(body)
 }
+
+// What the plan says is kept is kept, and what it says begins anew is made anew: the rules are written in two places.
+func TestPlanKnowsWhatIsKept(t *testing.T) {
+	const text = base + `
+[[listener]]
+name = "db"
+address = "127.0.0.4:0"
+protocol = "tcp"
+proxy = "tcp://127.0.0.1:1"
+max_connections = 5
+[[vhost]]
+hosts = ["a.localhost"]
+proxy = "app"
+rate_limit = { requests = 5 }
+  [[vhost.route]]
+  path = "/own"
+  echo = true
+  rate_limit = { requests = 6 }
+[[upstream]]
+name = "app"
+targets = ["http://127.0.0.1:1"]
+[drain]
+`
+	dir := t.TempDir()
+	s := newServer(t, dir, "", text)
+	before := s.live.Load()
+	for _, e := range [][2]string{
+		{"[drain]", "[drain]\nspread = \"1s\""},
+		{`name = "db"`, `name = "data"`},
+		{"max_connections = 5", "max_connections = 6"},
+		{"requests = 5", "requests = 7"},
+		{"requests = 5 }", "requests = 5, burst = 6 }"},
+		{"requests = 6", "requests = 5"},
+		{"path = \"/own\"", "path = \"/owned\""},
+		{"name = \"app\"", "name = \"app\"\nmax_fails = 9"},
+		{"name = \"app\"", "name = \"app\"\nforwarded = true"},
+		{"name = \"app\"", "name = \"app\"\nsticky = {}"},
+		{"proxy = \"app\"\n", "proxy = \"app\"\ndeny = \"10.0.0.0/8\"\n"},
+	} {
+		next := load(t, dir, "", strings.Replace(text, e[0], e[1], 1))
+		p := s.PlanWith(next)
+		d, err := s.draft(next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.sockets.Discard()
+		kept := !slices.ContainsFunc(p.Changes, func(c plan.Change) bool { return c.Kind == plan.Loses })
+		if really := keeps(before, d.snap); kept != really {
+			t.Errorf("%q: all is kept: %t; the plan says %t: %+v", e[1], really, kept, p.Changes)
+		}
+	}
+}
+
+// keeps says whether all that has state in a Snapshot and stays has been taken over from old.
+func keeps(old, snap *Snapshot) bool {
+	was := map[any]bool{}
+	for _, u := range old.upstreams {
+		was[u] = true
+	}
+	for _, l := range old.rates {
+		was[l] = true
+	}
+	for _, l := range old.limits {
+		was[l] = true
+	}
+	all := snap.log == old.log
+	for _, u := range snap.upstreams {
+		all = all && was[u]
+	}
+	for k, l := range snap.rates {
+		all = all && (was[l] || k.path == "/owned") // a route that is new has none yet
+	}
+	for _, l := range snap.limits {
+		all = all && was[l]
+	}
+	return all
+}

@@ -98,7 +98,7 @@ func (d *differ) leaving(l *conf.Listener) (words []string) {
 func (d *differ) listenerFacts(was, is, l *conf.Listener) []fact {
 	t := l.Timeouts
 	facts := []fact{
-		{"name", l.Name, d.renamed(was)},
+		{"name", l.Name, cost{words: "the socket is kept: a name is a label"}}, // and so is its limit
 		{"address", addresses(l), d.moved(was, is)},
 		{"protocol", string(l.Protocol), d.speaks(was)},
 		{"max_connections", l.MaxConnections, cost{words: "its connections are counted from 0 again: those that are open do not count", loses: true}}, // edge/compile.go, limit
@@ -115,14 +115,6 @@ func (d *differ) listenerFacts(was, is, l *conf.Listener) []fact {
 		{"pprof", l.Pprof, none},
 	}
 	return append(facts, tlsFacts(l.TLS)...)
-}
-
-// renamed is the cost of another name: limits are known by it (edge/compile.go, limit).
-func (d *differ) renamed(was *conf.Listener) cost {
-	if was.MaxConnections > 0 {
-		return cost{words: "the socket is kept; its connections are counted from 0 again", loses: true}
-	}
-	return cost{words: "the socket is kept: a name is a label"}
 }
 
 // moved is the cost of other addresses.

@@ -56,7 +56,7 @@ func TestLiveCosts(t *testing.T) {
 		},
 		"in flight": {
 			Live{InFlight: map[string]int{"app": 2, "bytes": 1}}, []string{"max_in_flight = 5", "max_in_flight = 6"},
-			"! upstream app: its connection pool begins anew, and so does what is known of its targets' health; 2 in flight end on the old one\n    max_in_flight: 5 → 6\n",
+			"! upstream app: its connection pool begins anew, and so do the counts of its targets' failures; 2 in flight end on the old one\n    max_in_flight: 5 → 6\n",
 		},
 		"an upstream goes": {
 			Live{InFlight: map[string]int{"bytes": 1}}, []string{"[[upstream]]\nname = \"bytes\"\ntargets = [\"tcp://127.0.0.1:3\"]\n", ""},
@@ -64,7 +64,7 @@ func TestLiveCosts(t *testing.T) {
 		},
 		"costs are said once": {
 			Live{}, []string{"max_in_flight = 5", "max_in_flight = 6\nslow_start = \"9s\"\nforwarded = true"},
-			"! upstream app: its connection pool begins anew, and so does what is known of its targets' health\n" +
+			"! upstream app: its connection pool begins anew, and so do the counts of its targets' failures\n" +
 				"    forwarded: false → true\n    slow_start: 0s → 9s\n    max_in_flight: 5 → 6\n",
 		},
 		"nothing": {Live{}, []string{"[drain]\n", "\n\n[drain]\n"}, "edge.toml changes nothing.\n"},
@@ -83,7 +83,7 @@ func TestSocketsAreKeptByAddress(t *testing.T) {
 		edits []string
 		want  []string
 	}{
-		"a limit is known by the name": {
+		"a limit goes by its number": {
 			[]string{"name = \"db\"", "name = \"data\"\nmax_connections = 5", "[drain]\n", "[drain]\n"},
 			[]string{"! listener db: the socket is kept: a name is a label; its connections are counted from 0 again"},
 		},

@@ -16,7 +16,7 @@ func (d *differ) upstreams() {
 		case is == nil:
 			d.add(Removes, "upstream "+was.Name, []Key{{"targets", targets(was), ""}}, d.retires(was.Name, "its unused connections are closed", false))
 		default:
-			anew := d.retires(was.Name, "its connection pool begins anew, and so does what is known of its targets' health", true)
+			anew := d.retires(was.Name, "its connection pool begins anew, and so do the counts of its targets' failures", true)
 			d.compare("upstream "+is.Name, upstreamFacts(was, anew), upstreamFacts(is, anew))
 		}
 	}
