@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"net/http"
@@ -42,11 +43,7 @@ func tunnelsTo(t *testing.T, s *Server, listener string, n int) (conns []net.Con
 			if socket.Name() != listener {
 				break
 			}
-			c, err := net.Dial("tcp", socket.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { c.Close() })
+			c := dial(t, socket.Addr().String())
 			echoed(t, c)
 			conns = append(conns, c)
 		}
@@ -110,6 +107,62 @@ func TestPlanCountsTunnels(t *testing.T) {
 	for _, c := range append(tunnels, rest...) {
 		c.Close()
 	}
+}
+
+// The plan counts the connections of a listener for requests that goes, and what it says comes true: their clients are told with the next answer.
+func TestPlanCountsConnections(t *testing.T) {
+	dir := t.TempDir()
+	plain := "[[vhost]]\nhosts = [\"::1\"]\nlisteners = [\"LISTENER\"]\necho = true\n"
+	http2 := "[[listener]]\nname = \"more\"\naddress = \"127.0.0.5:0\"\nprotocol = \"http\"\n"
+	s := newServer(t, dir, "", base+http2+strings.Replace(plain, "LISTENER", "http", 1)+"[drain]\nspread = \"0s\"\n")
+	s.start(s.table.Sockets())
+	var c net.Conn
+	for _, socket := range s.table.Sockets() {
+		if socket.Name() == "http" {
+			c = dial(t, socket.Addr().String())
+		}
+	}
+	if closes := request(t, c); closes {
+		t.Fatal("the connection was to be kept")
+	}
+	without := strings.Replace(base, "[[listener]]\nname = \"http\"\naddress = \"[::1]:0\"\nprotocol = \"http\"\n", "", 1)
+	next := load(t, dir, "", without+http2+strings.Replace(plain, "LISTENER", "more", 1)+"[drain]\nspread = \"0s\"\n")
+	if got := find(t, s.PlanWith(next), "listener http"); got.Cost != "closes; 1 open connection is told to end" {
+		t.Errorf("%+v", got)
+	}
+	if err := s.apply(next); err != nil {
+		t.Fatal(err)
+	}
+	if closes := request(t, c); !closes {
+		t.Error("the client was not told")
+	}
+}
+
+func dial(t *testing.T, address string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// request sends one, and says whether the answer is the connection's last.
+func request(t *testing.T, c net.Conn) (closes bool) {
+	t.Helper()
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: [::1]\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s, %v", resp.Status, err)
+	}
+	return resp.Close
 }
 
 // The plan counts what is in flight at an upstream that is to be made anew, and what it says comes true: it ends well on the old one.

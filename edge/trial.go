@@ -18,22 +18,22 @@ var (
 // ReloadOnTrial puts what is on disk in force and takes it back after so long, unless Confirm is called before. It waits until the configuration is in
 // force; an error means that nothing has changed. The file stays as it is, whatever comes of it. While a trial lasts reloads and upgrades are refused.
 func (s *Server) ReloadOnTrial(ctx context.Context, confirmWithin time.Duration) error {
-	return s.ask(ctx, reload.Trial{Want: reload.Try, For: confirmWithin})
+	return s.askTrial(ctx, reload.Trial{Want: reload.Try, For: confirmWithin})
 }
 
 // Confirm keeps what ReloadOnTrial has put in force.
 func (s *Server) Confirm(ctx context.Context) error {
-	return s.ask(ctx, reload.Trial{Want: reload.Confirm})
+	return s.askTrial(ctx, reload.Trial{Want: reload.Confirm})
 }
 
 // Rollback puts in force again the configuration that the last reload replaced, on trial or not, and waits until it is. The configuration is the one that
 // this process has in memory; files that it names are read anew. The file on disk stays as it is, and the next reload reads it.
 func (s *Server) Rollback(ctx context.Context) error {
-	return s.ask(ctx, reload.Trial{Want: reload.Rollback})
+	return s.askTrial(ctx, reload.Trial{Want: reload.Rollback})
 }
 
-// ask asks the supervisor. If ctx ends first, what was asked for may be done all the same.
-func (s *Server) ask(ctx context.Context, t reload.Trial) error {
+// askTrial asks the supervisor. If ctx ends first, what was asked for may be done all the same.
+func (s *Server) askTrial(ctx context.Context, t reload.Trial) error {
 	done := make(chan error, 1)
 	t.Done = func(err error) { done <- err }
 	select {

@@ -1,6 +1,7 @@
 package reload
 
 import (
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -109,4 +110,55 @@ func TestNoTrialTime(t *testing.T) {
 		}
 		w.finish()
 	})
+}
+
+// Random sequences of events: whoever asks gets one answer, one job runs at a time, no upgrade and no HUP gets between a trial and its end, and TERM always ends Run.
+func TestRandomTrials(t *testing.T) {
+	for seed := range 300 {
+		synctest.Test(t, func(t *testing.T) { randomTrials(t, rand.New(rand.NewPCG(uint64(seed), 1))) })
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func randomTrials(t *testing.T, r *rand.Rand) {
+	events := []string{"TRY", "TRY", "CONFIRM", "ROLLBACK", "HUP", "USR1", "USR2", "20s", "1m", "ok", "ok", "ok", "fail"}
+	w := start(t, false)
+	asked := 0
+	for range 40 {
+		event := events[r.IntN(len(events))]
+		if w.ended || w.running == "" && (event == "ok" || event == "fail") {
+			continue
+		}
+		if event == "TRY" || event == "CONFIRM" || event == "ROLLBACK" {
+			asked++
+		}
+		w.do(event)
+	}
+	w.finish()
+	if len(w.answers) != asked {
+		t.Errorf("%d asked, and got %q", asked, w.answers)
+	}
+	confirmed := 0
+	for _, a := range w.answers {
+		if a == "CONFIRM: <nil>" {
+			confirmed++
+		}
+	}
+	tried := false
+	for _, call := range slices.DeleteFunc(slices.Clone(w.calls), func(s string) bool { return s == "reopen" }) {
+		switch {
+		case call == "try":
+			tried = true
+		case call == "rollback":
+			tried = false
+		case tried && (call == "reload" || call == "upgrade"):
+			confirmed-- // or the trial had failed
+			tried = false
+		}
+	}
+	if fails := strings.Count(strings.Join(w.answers, "\n"), "TRY: fake failure"); confirmed+fails < 0 {
+		t.Errorf("something got between a trial and its end: %v, %q", w.calls, w.answers)
+	}
 }
