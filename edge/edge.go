@@ -306,7 +306,7 @@ func (s *Server) drain(ctx context.Context) (cut int64) {
 			return cut
 		case <-hard:
 			s.log.Warn("drain: the hard limit cuts what is left", s.waiting()...)
-			cut = s.conns.Cut()
+			cut = s.conns.Cut(serve.HardLimit)
 		case <-ctx.Done():
 			return cut
 		case <-retire.C:
