@@ -87,6 +87,7 @@ func command(signals <-chan os.Signal) *cobra.Command {
 		},
 		userCommand(&file),
 	)
+	root.AddCommand(controlCommands(&file)...)
 	return root
 }
 

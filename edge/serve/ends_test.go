@@ -39,7 +39,7 @@ func TestCauses(t *testing.T) {
 		"a stop while answered": {do: func(w *world, c *client) {
 			c.get("/held")
 			until(t, func() bool { return w.served.Load() == 1 })
-			go stopped(w)
+			stopAround(w, stopped, c)
 		}, cut: Stopped},
 		"the hard limit": {do: func(w *world, c *client) {
 			c.get("/held")
