@@ -95,6 +95,10 @@ func (s *Server) ask(ctx context.Context, a reload.Ask, of *verdicts, begin func
 		return nil, reload.ErrStopping
 	}
 	switch err := <-done; {
+	case begun && a.Upgrade && v.OK:
+		heir := *v
+		heir.Heir = s.successor
+		return &heir, nil
 	case begun:
 		return v, nil
 	case errors.Is(err, reload.ErrTakenOver):

@@ -174,10 +174,30 @@ func AskReload(ctx context.Context, stateDir string) (*Verdict, error) {
 	return askVerdict(ctx, stateDir, "reload", nil)
 }
 
-// AskUpgrade asks it to replace itself.
+// AskUpgrade asks it to replace itself. After a good verdict the new process is the one that everybody finds: by the control socket, by the pid file.
 func AskUpgrade(ctx context.Context, stateDir string, args UpgradeArgs) (*Verdict, error) {
-	return askVerdict(ctx, stateDir, "upgrade", args)
+	v, err := askVerdict(ctx, stateDir, "upgrade", args)
+	if err != nil || !v.OK {
+		return v, err
+	}
+	for {
+		var st Status
+		if err := admin.Ask(ctx, ownControl(stateDir, v.Heir), "status", nil, &st); err != nil {
+			return nil, fmt.Errorf("%s, but it does not answer: %w", v.What, err)
+		}
+		if st.Upgrade != nil {
+			return v, nil
+		}
+		select {
+		case <-time.After(foundEvery):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%s, but it has not finished that: %w", v.What, context.Cause(ctx))
+		}
+	}
 }
+
+// foundEvery is how often AskUpgrade looks whether the new process has put its name to everything.
+const foundEvery = 10 * time.Millisecond
 
 func askVerdict(ctx context.Context, stateDir, op string, args any) (*Verdict, error) {
 	v := new(Verdict)

@@ -17,6 +17,7 @@ type Verdict struct {
 	What     string    `json:"what"`               // what has changed, or why nothing has
 	Mistakes string    `json:"mistakes,omitempty"` // of the configuration, each with its line and a caret
 	Seconds  float64   `json:"seconds"`            // how long it took
+	Heir     int       `json:"heir,omitempty"`     // the process that has taken over, after an upgrade
 }
 
 // maxMistakes bounds what a verdict shows of mistakes, in bytes.
