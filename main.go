@@ -43,6 +43,8 @@ func main() {
 	case errors.As(err, &cut):
 		fmt.Fprintln(os.Stderr, "edge:", err)
 		os.Exit(exitCut)
+	case errors.Is(err, errChanges):
+		os.Exit(exitChanges)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, explain(err))
 		os.Exit(1)
@@ -88,6 +90,7 @@ func command(signals <-chan os.Signal) *cobra.Command {
 		},
 		userCommand(&file),
 	)
+	root.AddCommand(controlCommands(&file)...)
 	return root
 }
 

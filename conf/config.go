@@ -23,7 +23,9 @@ type Config struct {
 	Login        *Login      // nil: no login anywhere
 	Drain        Drain
 	Upgrade      Upgrade
+	Reload       Reload
 	Log          Log
+	Sum          Sum      // of all that was read
 	Warnings     []*Error // what is allowed, but seldom meant
 }
 

@@ -105,6 +105,7 @@ func (in *inclusion) file(path string) error {
 	if err != nil {
 		return err
 	}
+	in.l.config.Sum.read(path, text)
 	if in.size += len(text); in.size > maxIncludedText {
 		return fmt.Errorf("is too much: all included files may have %d bytes", maxIncludedText)
 	}

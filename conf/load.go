@@ -42,6 +42,7 @@ func read(file string, text []byte, alone bool) (*Config, error) {
 	}
 	l := newLoader(abs)
 	l.alone = alone
+	l.config.Sum.read("", text)
 	l.file(newTable(l, "", values, places))
 	if len(l.mistakes) > 0 {
 		return nil, l.mistakes.bounded()
@@ -91,6 +92,7 @@ func (l *loader) file(t *table) {
 	l.log(t.get("log"))
 	l.drain(t.get("drain").table("[drain]"))
 	l.upgrade(t.get("upgrade").table("[upgrade]"))
+	l.reload(t.get("reload").table("[reload]"))
 	for _, u := range l.tables("upstream", "[[upstream]]") {
 		l.upstream(u)
 	}

@@ -57,7 +57,7 @@ key = "b"
 	found := 0
 	places("Config", c, func(path string, at *Pos) {
 		found++
-		optional := path == "Config.StateDirPos" || path == "Config.Log.Pos" || path == "Config.Drain.Pos" || path == "Config.Upgrade.Pos"
+		optional := path == "Config.StateDirPos" || path == "Config.Log.Pos" || path == "Config.Drain.Pos" || path == "Config.Upgrade.Pos" || path == "Config.Reload.Pos"
 		if at.File == "" || at.Line == 0 && !optional {
 			t.Errorf("%s is %q", path, at)
 		}

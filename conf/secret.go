@@ -58,6 +58,7 @@ func (v value) secret() Secret {
 		v.mistake("%s: %v", v.key, err)
 		return Secret{}
 	}
+	v.l.config.Sum.read(v.key, []byte(s))
 	return Secret{&s}
 }
 

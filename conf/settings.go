@@ -6,9 +6,12 @@ import (
 	"time"
 )
 
+// defaultStateDir is where nothing else is said.
+const defaultStateDir = "/var/lib/edge"
+
 func (l *loader) stateDir(t *table) {
 	v := t.get("state_dir")
-	l.config.StateDir, l.config.StateDirPos = "/var/lib/edge", Pos{File: t.pos().File}
+	l.config.StateDir, l.config.StateDirPos = defaultStateDir, Pos{File: t.pos().File}
 	if f := v.path(); f.Path != "" {
 		l.config.StateDir, l.config.StateDirPos = f.Path, f.Pos
 	}

@@ -63,7 +63,7 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 	snap := &Snapshot{conf: cfg, listeners: map[string]*listener{}, sockets: map[*listeners.Socket]*serve.Settings{}, limits: map[string]*listeners.Limit{},
 		entries: map[*listeners.Socket]*entry{}, counters: map[string]*metrics.Site{}, tls: map[*tlsconf.Policy]*tlsconf.Settings{}}
 	var wrong mistakes
-	now := s.now()
+	before, now := inputsOf(cfg), s.now()
 	var err error
 	snap.certs, err = certs.Load(cfg.Certificates, servedHosts(cfg), now)
 	wrong.take(conf.Pos{File: cfg.File}, err)
@@ -99,6 +99,7 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 	}
 	snap.compile(s, sockets)
 	snap.settle(s, sockets)
+	snap.inputs = settled(before, inputsOf(cfg))
 	return &draft{snap, sockets}, nil
 }
 

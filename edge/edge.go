@@ -16,6 +16,7 @@ import (
 
 	"edge/conf"
 	"edge/edge/accesslog"
+	"edge/edge/admin"
 	"edge/edge/serve"
 	"edge/edge/tunnel"
 	"edge/listeners"
@@ -57,6 +58,13 @@ type Server struct {
 	trials            chan reload.Trial
 	before            *conf.Config // what the last reload replaced; nil: nothing. The supervisor's jobs alone look at it
 
+	began                           time.Time
+	admin                           *admin.Server
+	asks                            chan reload.Ask
+	exec                            string        // the program that the upgrade that runs was asked to go on as; "": this one
+	drafting                        chan struct{} // holds one while a draft is made
+	reloadVerdicts, upgradeVerdicts verdicts
+
 	sessions *sessions.DB // nil until a configuration has [login]
 	users    *users.Store
 	tasks    context.Context // ends with the process
@@ -75,7 +83,8 @@ func (s *Server) now() time.Time { return time.Now() }
 func Run(ctx context.Context, o Options) (cut int64, err error) {
 	tasks, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	s := &Server{Options: o, log: o.Log, table: &listeners.Table{}, generation: 1, tasks: tasks, endTasks: end, trials: make(chan reload.Trial)}
+	s := &Server{Options: o, log: o.Log, table: &listeners.Table{}, generation: 1, tasks: tasks, endTasks: end,
+		began: time.Now(), asks: make(chan reload.Ask), trials: make(chan reload.Trial), drafting: make(chan struct{}, 1)}
 	s.conns = serve.New(o.Log)
 	s.conns.Fault = o.Fault
 	parent, facts, err := upgrade.Inherited()
@@ -90,14 +99,18 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 		}
 	}
 	if err := s.first(); err != nil {
+		if s.admin != nil {
+			s.admin.Close()
+		}
 		if parent != nil {
 			err = parent.Fail(err)
 		}
 		return 0, err
 	}
 	actions := reload.Actions{
-		Reload: s.reloads.of(s.remember), Try: s.reloads.of(s.try), Rollback: s.rollback, Trials: s.trials,
-		Renew: s.renew, Upgrade: s.upgrades.of(s.upgrade), PassOn: s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Log: s.log,
+		Reload: s.reloads.of(s.reloadVerdicts.of(s.remember)), Renew: s.renew, Upgrade: s.upgrades.of(s.upgradeVerdicts.of(s.upgrade)),
+		Try: s.reloads.of(s.reloadVerdicts.of(s.try)), Rollback: s.rollback, Trials: s.trials,
+		PassOn: s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Asks: s.asks, Log: s.log,
 	}
 	if parent == nil {
 		s.start(s.table.Sockets())
@@ -106,7 +119,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 		}
 		s.announce()
 	} else {
-		actions.TakeOver = func(ctx context.Context) error { return s.takeOver(ctx, parent) }
+		actions.TakeOver = s.upgradeVerdicts.of(func(ctx context.Context) error { return s.takeOver(ctx, parent) })
 	}
 	s.lookUp()
 	cut = reload.Run(ctx, o.Signals, actions)
@@ -134,6 +147,9 @@ func (s *Server) first() error {
 	if err := statefile.Hold(generationsDir(cfg)); err != nil {
 		return err
 	}
+	if err := s.control(cfg); err != nil {
+		return cfg.StateDirPos.Errorf("state_dir: %v", err)
+	}
 	if s.generation == 1 {
 		s.takePassed(cfg)
 	}
@@ -149,7 +165,9 @@ func (s *Server) first() error {
 }
 
 // generationsDir is where each process of this state directory says that it lives.
-func generationsDir(cfg *conf.Config) string { return filepath.Join(cfg.StateDir, "generations") }
+func generationsDir(cfg *conf.Config) string { return filepath.Join(cfg.StateDir, generations) }
+
+const generations = "generations"
 
 // commit puts a draft in force. Nothing in it can fail.
 func (s *Server) commit(d *draft) (added, gone []*listeners.Socket) {
@@ -187,15 +205,20 @@ func (s *Server) start(sockets []*listeners.Socket) {
 }
 
 // reload puts what is on disk in force.
-func (s *Server) reload(context.Context) error {
-	cfg, err := conf.Load(s.File)
+func (s *Server) reload(ctx context.Context) error {
+	d, err := s.reread(ctx, func() (*conf.Config, error) { return conf.Load(s.File) })
 	if err != nil {
 		return s.tell(err)
 	}
-	if err := s.apply(cfg); err != nil {
-		return err
+	if d == nil {
+		s.log.Info("reloaded", "file", s.File, "changed", "nothing")
+		s.reloadVerdicts.say("nothing has changed")
+		return nil
 	}
+	s.apply(d)
+	cfg := d.snap.conf
 	s.log.Info("reloaded", "file", cfg.File, "listeners", len(cfg.Listeners), "vhosts", len(cfg.Vhosts))
+	s.reloadVerdicts.say(fmt.Sprintf("in force: %s; listeners: %d, vhosts: %d", cfg.File, len(cfg.Listeners), len(cfg.Vhosts)))
 	s.warn()
 	s.lookUp()
 	return nil
@@ -215,32 +238,32 @@ func (s *Server) lookUp() {
 }
 
 // renew makes certificates and ticket keys anew that are near their end, and warns of the certificates that others must renew. An edit of the file that nobody has released stays out.
-func (s *Server) renew(context.Context) error {
-	if err := s.apply(s.live.Load().conf); err != nil {
-		return err
+func (s *Server) renew(ctx context.Context) error {
+	d, err := s.reread(ctx, func() (*conf.Config, error) { return s.live.Load().conf, nil })
+	if err != nil {
+		return s.tell(err)
 	}
+	if d == nil { // what was due a moment ago is no more
+		return nil
+	}
+	s.apply(d)
 	s.log.Info("renewed")
 	s.warnOf(s.live.Load().certs.Warnings)
 	return nil
 }
 
-// apply puts a configuration in force.
-func (s *Server) apply(cfg *conf.Config) error {
-	d, err := s.draft(cfg)
-	if err != nil {
-		return s.tell(err)
-	}
+// apply puts a draft in force.
+func (s *Server) apply(d *draft) {
 	added, gone := s.commit(d)
 	s.start(added)
 	for _, socket := range gone {
 		socket.Unlink() // first: who comes by the path must not wait in a queue that nobody looks at any more
 		socket.Close()
 	}
-	s.conns.DrainOnly(cfg.Drain.Spread, func(st *serve.Settings) bool { e, ok := st.Handler.(*entry); return ok && e.last.Load() != nil })
+	s.conns.DrainOnly(d.snap.conf.Drain.Spread, func(st *serve.Settings) bool { e, ok := st.Handler.(*entry); return ok && e.last.Load() != nil })
 	s.logSockets(added, "listening")
 	s.logSockets(gone, "listening no more")
 	s.seeOff(gone)
-	return nil
 }
 
 // tell logs each mistake of a configuration, and gives back how many there are.
@@ -252,7 +275,7 @@ func (s *Server) tell(err error) error {
 	for _, mistake := range list {
 		s.log.Error("mistake", "at", mistake.Pos, "is", mistake.Msg)
 	}
-	return fmt.Errorf("%s has mistakes: %d", s.File, len(list))
+	return refused{s.File, list}
 }
 
 // due says when certificates or ticket keys want to be renewed.
@@ -309,7 +332,7 @@ func (s *Server) drain(ctx context.Context) (cut int64) {
 			return cut
 		case <-hard:
 			s.log.Warn("drain: the hard limit cuts what is left", s.waiting()...)
-			cut = s.conns.Cut()
+			cut = s.conns.Cut(serve.HardLimit)
 		case <-ctx.Done():
 			return cut
 		case <-retire.C:
@@ -320,6 +343,7 @@ func (s *Server) drain(ctx context.Context) (cut int64) {
 // close gives back what the process holds.
 func (s *Server) close() {
 	s.endTasks()
+	s.admin.Close()
 	for _, u := range s.live.Load().upstreams {
 		u.Close()
 	}

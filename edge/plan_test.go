@@ -94,7 +94,7 @@ func TestPlanCountsTunnels(t *testing.T) {
 		t.Error("the plan changed something")
 	}
 
-	if err := s.apply(next); err != nil {
+	if err := s.reload(t.Context()); err != nil { // next is what is on disk
 		t.Fatal(err)
 	}
 	for _, c := range append(tunnels, rest...) {
@@ -130,7 +130,7 @@ func TestPlanCountsConnections(t *testing.T) {
 	if got := find(t, s.PlanWith(next), "listener http"); got.Cost != "closes; 1 open connection is told to end" {
 		t.Errorf("%+v", got)
 	}
-	if err := s.apply(next); err != nil {
+	if err := s.reload(t.Context()); err != nil { // next is what is on disk
 		t.Fatal(err)
 	}
 	if closes := request(t, c); !closes {
@@ -188,7 +188,7 @@ func TestPlanCountsWhatIsInFlight(t *testing.T) {
 	if c := find(t, s.PlanWith(next), "upstream app"); c.Kind != plan.Loses || !strings.HasSuffix(c.Cost, "; 1 in flight ends on the old one") {
 		t.Errorf("%+v", c)
 	}
-	if err := s.apply(next); err != nil {
+	if err := s.reload(t.Context()); err != nil { // next is what is on disk
 		t.Fatal(err)
 	}
 	close(answer)

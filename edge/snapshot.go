@@ -29,6 +29,7 @@ import (
 // garbage collector, which keeps what requests still use; pools and sockets are retired by the swap.
 type Snapshot struct {
 	conf      *conf.Config
+	inputs    inputs
 	certs     *certs.Store
 	tickets   *tlsconf.Tickets
 	policies  map[place]*tlsconf.Policy

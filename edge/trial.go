@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"edge/conf"
 	"edge/reload"
 )
 
@@ -76,12 +77,16 @@ func (s *Server) try(ctx context.Context) error {
 }
 
 // rollback puts in force again what the last reload replaced, from memory.
-func (s *Server) rollback(context.Context) error {
+func (s *Server) rollback(ctx context.Context) error {
 	if s.before == nil {
 		return errNoBefore
 	}
-	if err := s.apply(s.before); err != nil {
-		return err
+	d, err := s.reread(ctx, func() (*conf.Config, error) { return s.before, nil })
+	if err != nil {
+		return s.tell(err)
+	}
+	if d != nil { // else only what files held was different, and they are read anew
+		s.apply(d)
 	}
 	s.log.Info("rolled back: the file on disk is not what is in force", "file", s.before.File)
 	s.before = nil

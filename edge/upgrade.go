@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -24,7 +25,11 @@ const answerTime = 5 * time.Second
 
 // upgrade hands every socket to a new process. Until its COMMIT everything can be taken back; then this process accepts no more.
 func (s *Server) upgrade(ctx context.Context) error {
-	cfg := s.live.Load().conf
+	cfg, exec := s.live.Load().conf, s.exec
+	s.exec = ""
+	if len(s.drafting) > 0 {
+		return errReading
+	}
 	if os.Getpid() == 1 {
 		return errors.New("edge runs as process 1, whose end would end everything: an upgrade there is not built yet")
 	}
@@ -36,7 +41,7 @@ func (s *Server) upgrade(ctx context.Context) error {
 		return fmt.Errorf("%d generations are alive (processes %v), and [upgrade] max_generations is %d: wait until the oldest have drained, or stop one with TERM",
 			len(alive), alive, cfg.Upgrade.MaxGenerations)
 	}
-	child, err := s.spawn()
+	child, err := s.spawn(exec)
 	if err != nil {
 		return err
 	}
@@ -60,6 +65,7 @@ func (s *Server) upgrade(ctx context.Context) error {
 	}
 	s.table, s.primary, s.successor = &listeners.Table{}, false, child.PID()
 	s.log.Info("upgrade: the new process has taken over", "pid", child.PID())
+	s.upgradeVerdicts.say(fmt.Sprintf("process %d, generation %d, has taken over from process %d", child.PID(), s.generation+1, os.Getpid()))
 	return nil
 }
 
@@ -77,8 +83,8 @@ func (s *Server) passOn() {
 	}
 }
 
-// spawn starts the new process.
-func (s *Server) spawn() (*upgrade.Child, error) {
+// spawn starts the new process, of another program where exec is not "".
+func (s *Server) spawn(exec string) (*upgrade.Child, error) {
 	files, facts, err := s.table.HandOn(3)
 	if err != nil {
 		return nil, err
@@ -92,7 +98,11 @@ func (s *Server) spawn() (*upgrade.Child, error) {
 	if err != nil {
 		return nil, err
 	}
-	return upgrade.Start(s.Program, s.generation+1, files, text)
+	program := s.Program
+	if exec != "" {
+		program.Path = exec
+	}
+	return upgrade.Start(program, s.generation+1, files, text)
 }
 
 // handOver lets the new process serve and, if it lives through its probation, makes it the one.
@@ -132,13 +142,37 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 	for _, socket := range s.dropped {
 		socket.Unlink()
 	}
+	s.upgradeVerdicts.say(fmt.Sprintf("process %d, generation %d, has taken over from process %d", os.Getpid(), s.generation, os.Getppid()))
 	return nil
 }
 
 // becomePrimary writes the pid file: it always names a process that serves.
 func (s *Server) becomePrimary() error {
 	s.primary, s.served = true, true
-	return statefile.Write(s.pidFile(), []byte(strconv.Itoa(os.Getpid())+"\n"))
+	return errors.Join(statefile.Write(s.pidFile(), []byte(strconv.Itoa(os.Getpid())+"\n")), s.mainControl(), s.rememberProgram())
+}
+
+// programFile is the file in the state directory that names the program that serves, and below it the one that served before.
+const programFile = "program"
+
+// programs gives the program that serves, by its path, and the one before it; "": not known.
+func programs(stateDir string) (now, before string) {
+	text, err := os.ReadFile(filepath.Join(stateDir, programFile))
+	if err != nil {
+		return "", ""
+	}
+	now, before, _ = strings.Cut(strings.TrimSuffix(string(text), "\n"), "\n")
+	return now, before
+}
+
+// rememberProgram notes which program serves, so that one can go back.
+func (s *Server) rememberProgram() error {
+	dir := s.live.Load().conf.StateDir
+	was, before := programs(dir)
+	if was != s.Program.Path {
+		before = was
+	}
+	return statefile.Write(filepath.Join(dir, programFile), []byte(s.Program.Path+"\n"+before+"\n"))
 }
 
 // pidFile is the file in the state directory that names the process that serves.

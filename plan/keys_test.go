@@ -126,6 +126,7 @@ var edits = slices.Concat(topEdits, listenerEdits, certificateEdits, vhostEdits,
 	{"[upgrade]", "ready", "[upgrade]\n", "[upgrade]\nready = \"1s\"\n", "upgrade", "ready", Changes, no},
 	{"[upgrade]", "probation", "[upgrade]\n", "[upgrade]\nprobation = \"1s\"\n", "upgrade", "probation", Changes, no},
 	{"[upgrade]", "max_generations", "[upgrade]\n", "[upgrade]\nmax_generations = 2\n", "upgrade", "max_generations", Changes, no},
+	{"[reload]", "deadline", "[log]\n", "[reload]\ndeadline = \"1s\"\n[log]\n", "reload", "deadline", Changes, no},
 	{"[log]", "access", "[log]\n", "[log]\naccess = \"other.log\"\n", "log", "access", Changes, "the old file"},
 	{"[log]", "format", "[log]\n", "[log]\nformat = \"combined\"\n", "log", "format", Changes, no},
 	{"[log]", "hide", "[log]\n", "[log]\nhide = [\"x\"]\n", "log", "hide", Changes, no},
@@ -143,6 +144,7 @@ var topEdits = []edit{
 	{"", "login", "[login]\nhost = \"login.test\"\n", "", "login", "", Removes, "accounts and sessions are kept"},
 	{"", "drain", "[drain]\n", "[drain]\nspread = \"1s\"\n", "drain", "spread", Changes, no},
 	{"", "upgrade", "[upgrade]\n", "[upgrade]\nready = \"1s\"\n", "upgrade", "ready", Changes, no},
+	{"", "reload", "[log]\n", "[reload]\ndeadline = \"1s\"\n[log]\n", "reload", "deadline", Changes, no},
 	{"", "log", "[log]\n", "[log]\nlevel = \"warn\"\n", "log", "level", Changes, no},
 }
 

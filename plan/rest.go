@@ -66,6 +66,7 @@ func (d *differ) rest() {
 	d.compare("state_dir", []fact{{"state_dir", d.old.StateDir, fixed}}, []fact{{"state_dir", d.new.StateDir, fixed}})
 	d.compare("drain", drainFacts(d.old.Drain), drainFacts(d.new.Drain))
 	d.compare("upgrade", upgradeFacts(d.old.Upgrade), upgradeFacts(d.new.Upgrade))
+	d.compare("reload", []fact{{"deadline", d.old.Reload.Deadline, none}}, []fact{{"deadline", d.new.Reload.Deadline, none}})
 	d.compare("log", logFacts(d.old.Log), logFacts(d.new.Log))
 }
 

@@ -5,6 +5,7 @@ package reload
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -43,6 +44,8 @@ type Actions struct {
 	Reopen func() error
 	// Due says when Renew is due; the zero time: never.
 	Due func() time.Time
+	// Asks are what others than signals ask for, and wait for; nil: nobody does.
+	Asks <-chan Ask
 	// Try is Reload for a Trial: without an error what it replaced is what Rollback puts in force again.
 	Try func(context.Context) error
 	// Rollback puts in force again what the last reload replaced; on an error nothing has changed.
@@ -58,6 +61,7 @@ type Actions struct {
 // upgrade waits for a reload's, and a second one is refused. While a reload is on trial both are.
 func Run(ctx context.Context, signals <-chan os.Signal, a Actions) (cut int64) {
 	s := &supervisor{Actions: a, done: make(chan outcome)}
+	defer s.asks.refuse(ErrStopping)
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer s.cancel()
 	if a.TakeOver != nil {
@@ -91,6 +95,7 @@ type supervisor struct {
 	cancel      context.CancelFunc
 	running     job
 	done        chan outcome
+	asks        asks
 	wantUpgrade bool // a reload is to end first
 	wantReload  bool
 	wantStop    bool
@@ -109,6 +114,8 @@ func (s *supervisor) run(ctx context.Context, signals <-chan os.Signal) (cut int
 		select {
 		case sig := <-signals:
 			s.signal(sig)
+		case a := <-s.Asks:
+			s.ask(a)
 		case <-ended:
 			ended = nil
 			s.stop()
@@ -165,8 +172,8 @@ func (s *supervisor) signal(sig os.Signal) {
 		}
 		s.wantReload = true
 	case syscall.SIGUSR2:
-		if s.running != idle && (s.running != reload && s.running != renew || s.wantUpgrade || s.wantStop) {
-			s.Log.Warn("upgrade refused", "because", "in progress: "+string(s.running))
+		if err := s.busy(); err != nil {
+			s.Log.Warn("upgrade refused", "because", err)
 			return
 		}
 		s.wantUpgrade = true
@@ -179,6 +186,14 @@ func (s *supervisor) signal(sig os.Signal) {
 	case syscall.SIGTERM, syscall.SIGINT:
 		s.stop()
 	}
+}
+
+// busy says why no upgrade can be asked for now.
+func (s *supervisor) busy() error {
+	if s.running != idle && (s.running != reload && s.running != renew || s.wantUpgrade || s.wantStop) {
+		return fmt.Errorf("in progress: %s", s.running)
+	}
+	return nil
 }
 
 // stop is TERM: what runs is taken back; a stop that runs cuts, and one that is still to begin will at once.
@@ -205,9 +220,11 @@ func (s *supervisor) next() {
 		go s.runStop()
 	case s.wantUpgrade:
 		s.wantUpgrade = false
+		s.asks.begin(upgrade)
 		s.start(upgrade, s.Upgrade)
 	case s.wantReload:
 		s.wantReload = false
+		s.asks.begin(reload)
 		s.start(reload, s.Reload)
 	}
 }
@@ -226,6 +243,7 @@ func (s *supervisor) runStop() { s.done <- outcome{cut: s.Stop(s.ctx)} }
 func (s *supervisor) finished(o outcome) (end bool) {
 	was := s.running
 	s.running = idle
+	s.asks.end(was, o.err)
 	switch was {
 	case stop:
 		return true
@@ -243,6 +261,7 @@ func (s *supervisor) finished(o outcome) (end bool) {
 		if s.wantReload {
 			s.PassOn()
 		}
+		s.asks.refuse(ErrTakenOver)
 		s.running = drain
 		go s.runDrain()
 	case takeOver:

@@ -36,8 +36,9 @@ type Conn struct {
 	tellAt atomic.Int64  // when to tell the client to end, in nanoseconds of Unix time; 0: never
 	told   chan struct{} // gets something when tellAt is set
 
-	gone      atomic.Bool // the client has sent its FIN
-	reset     atomic.Bool // the end is to be a reset
+	cutBy     atomic.Pointer[Cause] // why it was ended; nil: it was not
+	gone      atomic.Bool           // the client has sent its FIN
+	reset     atomic.Bool           // the end is to be a reset
 	closeOnce sync.Once
 }
 

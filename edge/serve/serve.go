@@ -63,13 +63,14 @@ type Server struct {
 	empty    chan struct{}     // closed when draining and no connection is left
 	accepted map[string]uint64 // by listener
 	cut      int64
+	account  Account
 
 	handshakes
 }
 
 // New gives a server without connections.
 func New(log *slog.Logger) *Server {
-	return &Server{Log: log, conns: map[*Conn]struct{}{}, accepted: map[string]uint64{}, empty: make(chan struct{})}
+	return &Server{Log: log, conns: map[*Conn]struct{}{}, accepted: map[string]uint64{}, empty: make(chan struct{}), account: newAccount()}
 }
 
 // Handle serves a connection on a goroutine of its own. done is called at its end.
@@ -85,6 +86,7 @@ func (s *Server) life(c *Conn, done func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.Log.Error("panic in a connection", "listener", c.settings.Listener, "value", p, "stack", string(debug.Stack()))
+			c.endBy(Panic)
 			c.abort()
 		}
 	}()
@@ -97,6 +99,7 @@ func (s *Server) register(nc net.Conn, settings *Settings) *Conn {
 	defer s.mu.Unlock()
 	s.conns[c] = struct{}{}
 	s.accepted[settings.Listener]++
+	s.account.Opened++
 	if s.draining { // one that comes late, from the queue of a socket: served, then told
 		c.tell(0)
 	}
@@ -108,6 +111,7 @@ func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
+	s.account.enter(c.cause())
 	s.checkEmpty()
 }
 
@@ -156,7 +160,7 @@ func (s *Server) Stop(ctx context.Context) (cut int64) {
 	select {
 	case <-empty:
 	case <-ctx.Done():
-		s.Cut()
+		s.Cut(Stopped)
 		<-empty
 	}
 	closing.Wait()
@@ -165,10 +169,11 @@ func (s *Server) Stop(ctx context.Context) (cut int64) {
 	return s.cut
 }
 
-// Cut ends every connection now, and says how many of them were not idle.
-func (s *Server) Cut() (cut int64) {
+// Cut ends every connection now, for a cause, and says how many of them were not idle.
+func (s *Server) Cut(why Cause) (cut int64) {
 	for _, c := range s.list() {
 		if c.busy() {
+			c.endBy(why)
 			cut++
 		}
 		go c.abort()

@@ -16,7 +16,8 @@ type Kind struct {
 type Stats struct {
 	Open     map[Kind]int
 	Accepted map[string]uint64 // by listener
-	InFlight map[string]int64  // requests that handlers are at, by listener
+	Account  Account
+	InFlight map[string]int64 // requests that handlers are at, by listener
 
 	Handshakes       map[Handshake]uint64
 	FailedHandshakes uint64
@@ -50,6 +51,7 @@ func (s *Server) Stats() Stats {
 	st := Stats{Open: map[Kind]int{}, Accepted: map[string]uint64{}, InFlight: map[string]int64{}, Handshakes: map[Handshake]uint64{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	st.Account = s.account.at(len(s.conns))
 	for listener, n := range s.accepted {
 		st.Accepted[listener] = n
 	}
