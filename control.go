@@ -27,18 +27,24 @@ const verdictSlack = 15 * time.Second
 
 // controlCommands are those that speak with an edge that runs.
 func controlCommands(file *string) []*cobra.Command {
-	return []*cobra.Command{reloadCommand(file), upgradeCommand(file), statusCommand(file)}
+	return []*cobra.Command{reloadCommand(file), upgradeCommand(file), statusCommand(file), planCommand(file), confirmCommand(file), rollbackCommand(file)}
 }
 
 func reloadCommand(file *string) *cobra.Command {
-	var timeout time.Duration
+	var timeout, within time.Duration
 	cmd := &cobra.Command{
 		Use: "reload", Short: "Put what is on disk in force, and wait for the verdict", Args: cobra.NoArgs,
 		Long: "reload asks the edge that runs to reload, as HUP does. It exits with 0 and what is in force, or with 1 and why nothing has changed.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return verdict(cmd, *file, timeout, func(ctx context.Context, dir string) (*edge.Verdict, error) { return edge.AskReload(ctx, dir) })
+			if within != 0 {
+				return verdict(cmd, *file, timeout, func(ctx context.Context, dir string) (*edge.Verdict, error) {
+					return edge.AskTry(ctx, dir, edge.TryArgs{Within: within})
+				})
+			}
+			return verdict(cmd, *file, timeout, edge.AskReload)
 		},
 	}
+	cmd.Flags().DurationVar(&within, "confirm", 0, "take it back after so long, unless edge confirm comes before")
 	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait for the verdict (default: [reload] deadline, twice, and 15s)")
 	return cmd
 }

@@ -46,6 +46,8 @@ func main() {
 	case errors.As(err, &cut):
 		fmt.Fprintln(os.Stderr, "edge:", err)
 		os.Exit(exitCut)
+	case errors.Is(err, errChanges):
+		os.Exit(exitChanges)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, explain(err))
 		os.Exit(1)

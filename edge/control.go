@@ -28,7 +28,7 @@ func (s *Server) control(cfg *conf.Config) (err error) {
 	s.admin, err = admin.Listen(ownControl(cfg.StateDir, os.Getpid()), admin.Operations{
 		"status":  func(context.Context, json.RawMessage) (any, error) { return s.status(), nil },
 		"reload":  func(ctx context.Context, _ json.RawMessage) (any, error) { return s.askReload(ctx) },
-		"upgrade": s.askUpgrade,
+		"upgrade": s.askUpgrade, "plan": s.askPlan, "try": s.askTry, "confirm": s.askConfirm, "rollback": s.askRollback,
 	}, s.log)
 	if err != nil {
 		return cfg.StateDirPos.Errorf("state_dir: %v", err)

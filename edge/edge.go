@@ -60,6 +60,8 @@ type Server struct {
 	health            health
 	manager           *notify.Manager // of services; nil: there is none
 	endWatch          func()          // the manager hears no more that this process is alive
+	trials            chan reload.Trial
+	before            *conf.Config // what the last reload replaced; nil: nothing. The supervisor's jobs alone look at it
 
 	began                           time.Time
 	admin                           *admin.Server
@@ -87,7 +89,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 	tasks, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	s := &Server{Options: o, log: o.Log, table: &listeners.Table{}, generation: 1, tasks: tasks, endTasks: end,
-		began: time.Now(), asks: make(chan reload.Ask), drafting: make(chan struct{}, 1)}
+		began: time.Now(), asks: make(chan reload.Ask), drafting: make(chan struct{}, 1), trials: make(chan reload.Trial)}
 	s.conns = serve.New(o.Log)
 	s.conns.Fault = o.Fault
 	s.findManager()
@@ -113,9 +115,10 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 		return 0, err
 	}
 	actions := reload.Actions{
-		Reload: s.reloads.of(s.reloadVerdicts.of(s.toldReload(s.reload))), Renew: s.renew,
+		Reload: s.reloads.of(s.reloadVerdicts.of(s.toldReload(s.reloadKept))), Try: s.reloads.of(s.reloadVerdicts.of(s.toldReload(s.try))),
+		Rollback: s.rollback, Renew: s.renew,
 		Upgrade: s.upgrades.of(s.upgradeVerdicts.of(s.toldUpgrade(s.upgrade))),
-		PassOn:  s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Asks: s.asks, Log: s.log,
+		PassOn:  s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Asks: s.asks, Trials: s.trials, Log: s.log,
 	}
 	if parent == nil {
 		s.start(s.table.Sockets())

@@ -30,6 +30,8 @@ func (s *supervisor) ask(a Ask) {
 		a.Done(ErrStopping)
 	case s.running == drain:
 		a.Done(ErrTakenOver)
+	case s.onTrial():
+		a.Done(ErrOnTrial)
 	case !a.Upgrade:
 		s.asks.reloads, s.wantReload = append(s.asks.reloads, a), true
 	default:

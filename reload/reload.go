@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -45,13 +46,19 @@ type Actions struct {
 	Due func() time.Time
 	// Asks are what others than signals ask for, and wait for; nil: nobody does.
 	Asks <-chan Ask
-	Log  *slog.Logger
+	// Try is Reload for a Trial: without an error what it replaced is what Rollback puts in force again.
+	Try func(context.Context) error
+	// Rollback puts in force again what the last reload replaced; on an error nothing has changed.
+	Rollback func(context.Context) error
+	// Trials are what is asked about reloads on trial; nil: nobody asks.
+	Trials <-chan Trial
+	Log    *slog.Logger
 }
 
 // Run obeys the signals until a stop, or a drain after an upgrade, has ended; so does ctx's end, like TERM. It says how much was cut.
 //
 // HUP reloads, USR2 upgrades, USR1 reopens the logs, TERM and INT stop, a second one at once. Reloads coalesce, and wait for an upgrade's end; an
-// upgrade waits for a reload's, and a second one is refused.
+// upgrade waits for a reload's, and a second one is refused. While a reload is on trial both are.
 func Run(ctx context.Context, signals <-chan os.Signal, a Actions) (cut int64) {
 	s := &supervisor{Actions: a, done: make(chan outcome)}
 	defer s.asks.refuse(ErrStopping)
@@ -94,6 +101,7 @@ type supervisor struct {
 	wantStop    bool
 	wantCut     bool // a stop was asked for again before it could begin
 	renewed     time.Time
+	trials      trials
 }
 
 func (s *supervisor) run(ctx context.Context, signals <-chan os.Signal) (cut int64) {
@@ -111,9 +119,10 @@ func (s *supervisor) run(ctx context.Context, signals <-chan os.Signal) (cut int
 		case <-ended:
 			ended = nil
 			s.stop()
+		case t := <-s.Trials:
+			s.consider(t)
 		case <-timer.C:
-			s.renewed = time.Now()
-			s.start(renew, s.Renew)
+			s.ring()
 		case o := <-s.done:
 			if s.finished(o) {
 				return o.cut
@@ -122,21 +131,39 @@ func (s *supervisor) run(ctx context.Context, signals <-chan os.Signal) (cut int
 	}
 }
 
-// wind sets the timer to the moment when a renewal is due. While anything runs none is: a drain can last for days.
+// wind sets the timer to the moment when a renewal is due, or a trial is over. While anything runs none is: a drain can last for days.
 func (s *supervisor) wind(timer *time.Timer) {
 	timer.Stop()
 	if s.running != idle {
 		return
 	}
-	due := s.Due()
-	if due.IsZero() {
+	var waits []time.Duration
+	if due := s.Due(); !due.IsZero() {
+		// A renewal that fails leaves the moment in the past: no more than one a minute.
+		waits = append(waits, max(time.Until(due), time.Until(s.renewed.Add(time.Minute))))
+	}
+	if !s.trials.until.IsZero() {
+		waits = append(waits, time.Until(s.trials.until))
+	}
+	if waits != nil {
+		timer.Reset(slices.Min(waits))
+	}
+}
+
+// ring does what the timer was wound for.
+func (s *supervisor) ring() {
+	if until := s.trials.until; !until.IsZero() && !time.Now().Before(until) {
+		s.takeBack()
 		return
 	}
-	// A renewal that fails leaves the moment in the past: no more than one a minute.
-	timer.Reset(max(time.Until(due), time.Until(s.renewed.Add(time.Minute))))
+	s.renewed = time.Now()
+	s.start(renew, s.Renew)
 }
 
 func (s *supervisor) signal(sig os.Signal) {
+	if n, ok := sig.(syscall.Signal); ok && s.refuseOnTrial(n) {
+		return
+	}
 	switch sig {
 	case syscall.SIGHUP:
 		if s.running == drain {
@@ -248,6 +275,10 @@ func (s *supervisor) finished(o outcome) (end bool) {
 		if o.err != nil {
 			s.Log.Error("reload refused: nothing has changed", "error", o.err)
 		}
+	case trial:
+		s.tried(o.err)
+	case rollback:
+		s.rolledBack(o.err)
 	case renew:
 		if o.err != nil {
 			s.Log.Error("renewal failed: nothing has changed; it is tried again in a minute", "error", o.err)

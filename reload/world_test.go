@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -26,6 +27,7 @@ var errFake = errors.New("fake failure")
 type world struct {
 	t       *testing.T
 	signals chan os.Signal
+	trials  chan Trial
 	cancel  context.CancelFunc // of Run's context
 	end     chan error         // ends the job that runs
 	mu      sync.Mutex         // of what follows; the test holds it, except in do
@@ -38,16 +40,18 @@ type world struct {
 	reopen  error
 	ended   bool
 	cut     int64
+	answers []string // to what was asked about trials, in order
 	log     bytes.Buffer
 }
 
 // start starts Run.
 func start(t *testing.T, takeOver bool) *world {
-	w := &world{t: t, signals: make(chan os.Signal), end: make(chan error)}
+	w := &world{t: t, signals: make(chan os.Signal), trials: make(chan Trial), end: make(chan error)}
 	a := Actions{
 		Reload: w.job("reload"), Renew: w.job("renewal"), Upgrade: w.job("upgrade"), PassOn: w.passOn,
 		Drain: func(ctx context.Context) int64 { w.job("drain")(ctx); return 0 },
 		Stop:  w.stop, Reopen: w.reopened, Due: w.isDue,
+		Try: w.job("try"), Rollback: w.job("rollback"), Trials: w.trials,
 		Log: slog.New(slog.NewTextHandler(w, nil)),
 	}
 	if takeOver {
@@ -125,6 +129,15 @@ func (w *world) reopened() error {
 	return w.reopen
 }
 
+// answer takes the answer to an event.
+func (w *world) answer(event string) func(error) {
+	return func(err error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.answers = append(w.answers, fmt.Sprintf("%s: %v", event, err))
+	}
+}
+
 func (w *world) isDue() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -163,6 +176,8 @@ func (w *world) do(event string) {
 		w.end <- nil
 	case "fail":
 		w.end <- errFake
+	case "TRY", "CONFIRM", "ROLLBACK":
+		w.trials <- Trial{map[string]Want{"TRY": Try, "CONFIRM": Confirm, "ROLLBACK": Rollback}[event], time.Minute, w.answer(event)}
 	default:
 		if sig, ok := signals[event]; ok {
 			w.signals <- sig
