@@ -8,10 +8,12 @@ func TestUnresolvedTarget(t *testing.T) {
 	app := relayTo(webApp(t))
 	bad := "[[vhost]]\nhosts = [\"bad.localhost\"]\nlisteners = [\"http\"]\nproxy = \"http://does-not-exist.invalid:1\"\n"
 	p := start(t, "edge", config+app+bad)
+	again := config + app + bad + "# again\n"
 	const warning = `level=WARN msg="target has no address" upstream=http://does-not-exist.invalid:1 target=does-not-exist.invalid:1 error="lookup does-not-exist.invalid`
 	p.waitLog(warning)
 	wants(t, p.curl("http", "bad.localhost", "/", "-i"), " 502")
 	wants(t, p.curl("http", "app.localhost", "/ok"), `"uri":"/ok"`)
+	write(t, p.dir, again) // what is the same would not be looked at
 	p.reload()
 	p.waitLogs(warning, 2)
 	p.upgrade()

@@ -16,6 +16,7 @@ import (
 
 // notSockets lists the files of the module that may ask for the descriptor of a file: these are no sockets.
 var notSockets = map[string]string{
+	"edge/admin/socket.go":   "Fd", // a folder
 	"edge/static/folder.go":  "Fd", // a folder
 	"statefile/statefile.go": "Fd", // locks of regular files
 	"tlsconf/ticketfile.go":  "Fd", // who owns a regular file
