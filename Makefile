@@ -24,7 +24,7 @@ conformance_programs = redis-server redis-cli hey testssl promtool
 
 # For what reads requests and answers, and for all else that reads what others wrote.
 FUZZTIME = 30s
-FUZZSHORT = 10s
+FUZZSHORT = 5s
 BENCH =
 
 .PHONY: run build test check fuzz conformance tools pgo drill bench bench-tools conformance-tools
