@@ -228,6 +228,8 @@ func (o outcome) verdict(s *sample) string {
 		return "refuses, but goes on with what is behind it"
 	case !s.accepted():
 		return ""
+	case o.status == http.StatusNoContent:
+		return "answers by itself (204)"
 	case o.status != http.StatusOK:
 		return "refuses (" + strconv.Itoa(o.status) + ")"
 	case whole > 1:
