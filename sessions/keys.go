@@ -7,10 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/crypto/chacha20poly1305"
@@ -22,22 +18,7 @@ const rootLen = 32
 
 // rootKey reads DIR/login.key, made at the first start. Both processes of an upgrade read the same one, or they would refuse each other's blobs.
 func rootKey(dir string) ([]byte, error) {
-	path := filepath.Join(dir, "login.key")
-	unlock, err := statefile.Lock(path + ".lock")
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	key, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		key = make([]byte, rootLen)
-		rand.Read(key)
-		return key, statefile.Write(path, key)
-	}
-	if err == nil && len(key) != rootLen {
-		err = fmt.Errorf("%s has %d bytes, want %d: remove it to have a new one made; logins that are under way start again", path, len(key), rootLen)
-	}
-	return key, err
+	return statefile.Key(filepath.Join(dir, "login.key"), rootLen, "logins that are under way start again")
 }
 
 // sealer encrypts and signs small values that pass through a browser, for one purpose: what one sealer made, another cannot open.

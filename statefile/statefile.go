@@ -3,6 +3,7 @@
 package statefile
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -52,6 +53,26 @@ func Write(path string, data []byte) error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// Key gives the secret of n bytes that a file holds, which the first who asks makes: all generations have the same. Where the file is of another
+// length, the error says what else comes of removing it.
+func Key(path string, n int, consequence string) ([]byte, error) {
+	unlock, err := Lock(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	key, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		key = make([]byte, n)
+		rand.Read(key)
+		return key, Write(path, key)
+	}
+	if err == nil && len(key) != n {
+		err = fmt.Errorf("%s has %d bytes, want %d: remove it to have a new one made; %s", path, len(key), n, consequence)
+	}
+	return key, err
 }
 
 // Lock waits for the one lock that goes by the file at path, made if missing, and returns what releases it. It holds between

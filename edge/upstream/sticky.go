@@ -2,13 +2,8 @@ package upstream
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 
 	"edge/statefile"
@@ -24,7 +19,7 @@ func (set Set) Identify(stateDir string) error {
 		}
 		if key == nil {
 			var err error
-			if key, err = stickyKey(stateDir); err != nil {
+			if key, err = statefile.Key(filepath.Join(stateDir, "sticky.key"), stickyKeyLen, "clients may come to another target then"); err != nil {
 				return err
 			}
 		}
@@ -42,25 +37,6 @@ func identify(key []byte, target string) string {
 }
 
 const stickyKeyLen = 32
-
-func stickyKey(dir string) ([]byte, error) {
-	path := filepath.Join(dir, "sticky.key")
-	unlock, err := statefile.Lock(path + ".lock")
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	key, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		key = make([]byte, stickyKeyLen)
-		rand.Read(key)
-		return key, statefile.Write(path, key)
-	}
-	if err == nil && len(key) != stickyKeyLen {
-		err = fmt.Errorf("%s has %d bytes, want %d: remove it to have a new one made; clients may come to another target then", path, len(key), stickyKeyLen)
-	}
-	return key, err
-}
 
 // ByID gives the target with an ID; nil: there is none.
 func (u *Upstream) ByID(id []byte) *Target {
