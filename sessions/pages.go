@@ -151,12 +151,17 @@ func (p *loginPages) enter(w http.ResponseWriter, r *http.Request, page string, 
 		p.refuse(w, r, page, v, err)
 		return
 	}
-	l, err := p.newLogin(w, r, user)
+	p.admit(w, r, user, AAL1, page, req)
+}
+
+// admit is after every proof: it makes a login of this level and goes on. by says in the log what the proof was.
+func (p *loginPages) admit(w http.ResponseWriter, r *http.Request, user User, level Level, by string, req *request) {
+	l, err := p.newLogin(w, r, user, level)
 	if err != nil {
 		p.down(w, err)
 		return
 	}
-	slog.Info(page, "user", l.User, "session", l.id, "client", r.RemoteAddr)
+	slog.Info(by, "user", l.User, "session", l.id, "client", r.RemoteAddr)
 	p.goOn(w, r, l, req)
 }
 
@@ -188,12 +193,12 @@ func (p *loginPages) refuse(w http.ResponseWriter, r *http.Request, page string,
 }
 
 // newLogin makes the browser's login, always under a new id: what its cookie named before ends.
-func (p *loginPages) newLogin(w http.ResponseWriter, r *http.Request, user User) (*live, error) {
+func (p *loginPages) newLogin(w http.ResponseWriter, r *http.Request, user User, level Level) (*live, error) {
 	session, err := p.New(r, ssoCookie)
 	if err != nil {
 		return nil, err
 	}
-	made := p.login(session, user)
+	made := p.login(session, user, level)
 	if err := p.Save(r, w, session); err != nil {
 		return nil, err
 	}

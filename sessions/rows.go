@@ -15,14 +15,17 @@ import (
 type record struct {
 	Secret []byte         `json:"secret"` // SHA-256 of the cookie's
 	User   string         `json:"user"`
-	Epoch  int64          `json:"epoch"`            // the user's when the password was given
+	Epoch  int64          `json:"epoch"`            // the user's when it was proved who this is
+	Level  Level          `json:"aal,omitempty"`    // 0, of an older binary: AAL1
 	Vhost  string         `json:"vhost"`            // whose cookie it is; "": the login itself
-	Login  int64          `json:"login"`            // when the password was given
+	Login  int64          `json:"login"`            // when it was proved
 	Seen   int64          `json:"seen"`             // about when it was last used
 	Values map[string]any `json:"values,omitempty"` // of the gorilla session
 }
 
 func (r *record) since() time.Time { return time.UnixMilli(r.Login) }
+
+func (r *record) level() Level { return max(r.Level, AAL1) }
 
 // row is a session as it stands in the store.
 type row struct {

@@ -18,8 +18,18 @@ type Identity struct {
 	User    string
 	Groups  []string
 	Session uuid.UUID // the login: the same on every virtual host that was reached through it. A public handle, not a secret
-	Since   time.Time // when the password was given
+	Since   time.Time // when it was proved who this is
+	Level   Level
 }
+
+// Level is how well it was proved who somebody is. A higher one is worth all that a lower one is.
+type Level int
+
+// The levels: AAL1 is one proof, a password say; AAL2 is two of different kinds, or a passkey that asked for its owner (NIST SP 800-63B).
+const (
+	AAL1 Level = 1
+	AAL2 Level = 2
+)
 
 // User is what a Users store says about an account.
 type User struct {

@@ -52,7 +52,7 @@ type live struct {
 }
 
 func (l *live) identity() *Identity {
-	return &Identity{User: l.user.Name, Groups: l.user.Groups, Session: l.parent, Since: l.since()}
+	return &Identity{User: l.user.Name, Groups: l.user.Groups, Session: l.parent, Since: l.since(), Level: l.level()}
 }
 
 // current is the session of a cookie, if it has not ended in any way; else nil.
@@ -234,9 +234,9 @@ func (s *Store) create(r *http.Request, w http.ResponseWriter, session *gorilla.
 }
 
 // login prepares a session to be saved as the login of a user who has just proved to be it; Save completes the row.
-func (s *Store) login(session *gorilla.Session, user User) *row {
+func (s *Store) login(session *gorilla.Session, user User, level Level) *row {
 	now := s.db.now()
-	r := &row{record: record{User: user.Name, Epoch: user.Epoch, Login: now.UnixMilli(), Seen: now.UnixMilli()}}
+	r := &row{record: record{User: user.Name, Epoch: user.Epoch, Level: level, Login: now.UnixMilli(), Seen: now.UnixMilli()}}
 	session.Values = map[any]any{insertKey{}: insert{row: r, expires: now.Add(s.lifetime).UnixMilli()}}
 	return r
 }
