@@ -16,6 +16,7 @@ type browser struct {
 	jar     map[string]map[string]string // host, name, value
 	off     bool                         // cookies are switched off
 	stop    string                       // do not follow a redirect whose address holds this
+	accept  string                       // Accept-Language
 	visited int
 }
 
@@ -66,6 +67,9 @@ func (b *browser) once(method string, u *url.URL, form url.Values) page {
 	if method == "POST" {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Header.Set("Sec-Fetch-Site", "same-origin")
+	}
+	if b.accept != "" {
+		r.Header.Set("Accept-Language", b.accept)
 	}
 	for name, value := range b.jar[u.Host] {
 		r.Header.Add("Cookie", name+"="+value)

@@ -43,13 +43,13 @@ func (p *loginPages) home(w http.ResponseWriter, r *http.Request) {
 	l, err := p.signedIn(r)
 	switch {
 	case err != nil:
-		p.down(w, err)
+		p.down(w, r, err)
 	case l == nil:
-		p.show(w, http.StatusOK, "nobody", p.view())
+		p.show(w, r, http.StatusOK, "nobody", p.view())
 	default:
 		v := p.view()
 		v.User = l.User
-		p.show(w, http.StatusOK, "home", v)
+		p.show(w, r, http.StatusOK, "home", v)
 	}
 }
 
@@ -61,35 +61,35 @@ func (p *loginPages) registerForm(w http.ResponseWriter, r *http.Request) { p.fo
 
 // form shows a form, or goes on without one where the browser is signed in already.
 func (p *loginPages) form(w http.ResponseWriter, r *http.Request, page string) {
-	req, v, ok := p.request(w, r.URL.Query().Get("f"))
+	req, v, ok := p.request(w, r, r.URL.Query().Get("f"))
 	if !ok {
 		return
 	}
 	l, err := p.signedIn(r)
 	switch {
 	case err != nil:
-		p.down(w, err)
+		p.down(w, r, err)
 	case l != nil:
 		p.goOn(w, r, l, req)
 	default:
-		p.show(w, http.StatusOK, page, v)
+		p.show(w, r, http.StatusOK, page, v)
 	}
 }
 
 // request opens what a virtual host asks for; nil where nobody asks. Not ok: it has answered. The seal says that edge itself made it, but
 // under a configuration that may have been another: the host must be served, and need a login, now.
-func (p *loginPages) request(w http.ResponseWriter, blob string) (req *request, v view, ok bool) {
+func (p *loginPages) request(w http.ResponseWriter, r *http.Request, blob string) (req *request, v view, ok bool) {
 	v = p.view()
 	if blob == "" {
 		return nil, v, true
 	}
 	req = &request{}
 	if !p.db.blobs.open("", blob, req) {
-		p.show(w, http.StatusBadRequest, "invalid", v)
+		p.show(w, r, http.StatusBadRequest, "invalid", v)
 		return nil, v, false
 	}
 	if id, ok := p.hosts.Vhost(req.Host); !ok || id != req.Vhost {
-		p.show(w, http.StatusNotFound, "invalid", v)
+		p.show(w, r, http.StatusNotFound, "invalid", v)
 		return nil, v, false
 	}
 	v.Flow, v.Host = blob, req.Host
@@ -115,12 +115,12 @@ func (p *loginPages) goOn(w http.ResponseWriter, r *http.Request, l *live, req *
 	if !p.hosts.Allowed(req.Vhost, l.identity()) {
 		v := p.view()
 		v.User, v.Host = l.User, req.Host
-		p.show(w, http.StatusForbidden, "forbidden", v)
+		p.show(w, r, http.StatusForbidden, "forbidden", v)
 		return
 	}
 	code, err := p.db.issue(r.Context(), l.id, *req)
 	if err != nil {
-		p.down(w, err)
+		p.down(w, r, err)
 		return
 	}
 	redirect(w, origin+callbackPath+"?"+url.Values{"code": {code}, "flow": {req.Flow}}.Encode())
@@ -141,7 +141,7 @@ func (p *loginPages) register(w http.ResponseWriter, r *http.Request) {
 // enter takes a form with name and password, makes a login of it and goes on; or shows the form again and says why not. A wrong password
 // is 403, not 401, which would promise a WWW-Authenticate.
 func (p *loginPages) enter(w http.ResponseWriter, r *http.Request, page string, prove func(name, password string) (User, error)) {
-	req, v, ok := p.request(w, r.PostForm.Get("f"))
+	req, v, ok := p.request(w, r, r.PostForm.Get("f"))
 	if !ok {
 		return
 	}
@@ -158,7 +158,7 @@ func (p *loginPages) enter(w http.ResponseWriter, r *http.Request, page string, 
 func (p *loginPages) admit(w http.ResponseWriter, r *http.Request, user User, level Level, by string, req *request) {
 	l, err := p.newLogin(w, r, user, level)
 	if err != nil {
-		p.down(w, err)
+		p.down(w, r, err)
 		return
 	}
 	slog.Info(by, "user", l.User, "session", l.id, "client", r.RemoteAddr)
@@ -183,12 +183,12 @@ func (p *loginPages) refuse(w http.ResponseWriter, r *http.Request, page string,
 		if errors.Is(err, known.err) {
 			slog.Info(page+" refused", "reason", known.err, "client", r.RemoteAddr)
 			v.Error = known.err.Error()
-			p.show(w, known.status, page, v)
+			p.show(w, r, known.status, page, v)
 			return
 		}
 	}
 	if r.Context().Err() == nil { // else the client has left while it waited
-		p.down(w, err)
+		p.down(w, r, err)
 	}
 }
 
@@ -207,7 +207,7 @@ func (p *loginPages) newLogin(w http.ResponseWriter, r *http.Request, user User,
 
 func (p *loginPages) logOut(w http.ResponseWriter, r *http.Request) {
 	if err := p.end(r, w, ssoCookie); err != nil {
-		p.down(w, err)
+		p.down(w, r, err)
 		return
 	}
 	redirect(w, "/logged-out")
@@ -219,11 +219,11 @@ func (p *loginPages) loggedOut(w http.ResponseWriter, r *http.Request) {
 	l, err := p.signedIn(r)
 	switch {
 	case err != nil:
-		p.down(w, err)
+		p.down(w, r, err)
 	case l != nil:
 		redirect(w, "/")
 	default:
 		http.SetCookie(w, newCookie(ssoCookie, "", -1))
-		p.show(w, http.StatusOK, "logged-out", p.view())
+		p.show(w, r, http.StatusOK, "logged-out", p.view())
 	}
 }

@@ -2,20 +2,53 @@ package sessions
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"html/template"
+	"io/fs"
 	"log/slog"
 	"net/http"
+	"path"
 	"strings"
 )
 
 //go:embed pages
 var files embed.FS
 
-var pages = template.Must(template.ParseFS(files, "pages/*.html"))
+var pages = parsePages(files)
+
+// parsePages reads the pages, by name. NAME.html says what stands in the layout's "page", and defines its "title". What is called layout
+// or account-… is part of every page.
+func parsePages(fsys fs.FS) map[string]*template.Template {
+	names, err := fs.Glob(fsys, "pages/*.html")
+	shared := template.New("")
+	texts := map[string]string{}
+	for _, file := range names {
+		name := strings.TrimSuffix(path.Base(file), ".html")
+		text, readErr := fs.ReadFile(fsys, file)
+		err = cmp.Or(err, readErr)
+		if name == "layout" || strings.HasPrefix(name, "account-") {
+			template.Must(shared.New(name).Parse(string(text)))
+		} else {
+			texts[name] = string(text)
+		}
+	}
+	if err != nil {
+		panic(err)
+	}
+	parsed := map[string]*template.Template{}
+	for name, text := range texts {
+		set := template.Must(shared.Clone())
+		page := template.Must(set.New(name).Parse(text))
+		template.Must(set.AddParseTree("page", page.Tree))
+		parsed[name] = set.Lookup("layout")
+	}
+	return parsed
+}
 
 // view is what a page shows. Everything in it is escaped by html/template.
 type view struct {
+	language        // of the texts, given by show
 	Base     string // before the addresses of the page's own style and forms: "" or "/.edge"
 	User     string // who is signed in
 	Name     string // what was typed as name
@@ -40,10 +73,11 @@ func policy(sendsOn string) string {
 	return "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self' " + sendsOn
 }
 
-// show writes the page of this name.
-func (s *Service) show(w http.ResponseWriter, status int, name string, v view) {
+// show writes the page of this name, in the language of the request.
+func (s *Service) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) {
+	v.language = languageOf(r)
 	var page bytes.Buffer
-	if err := pages.ExecuteTemplate(&page, name, v); err != nil {
+	if err := pages[name].Execute(&page, v); err != nil {
 		slog.Error("login page", "page", name, "error", err)
 		status, page = http.StatusInternalServerError, *bytes.NewBufferString("internal error")
 	}

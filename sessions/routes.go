@@ -26,14 +26,14 @@ func (rs routes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	at, ok := rs.paths[r.URL.Path]
 	switch {
 	case !ok:
-		rs.service.show(w, http.StatusNotFound, "missing", view{Base: rs.base})
+		rs.service.show(w, r, http.StatusNotFound, "missing", view{Base: rs.base})
 	case at.get != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead && !at.onlyGet):
 		at.get(w, r)
 	case at.post != nil && r.Method == http.MethodPost:
 		rs.post(w, r, at.post)
 	default:
 		w.Header().Set("Allow", at.allow())
-		rs.service.show(w, http.StatusMethodNotAllowed, "missing", view{Base: rs.base})
+		rs.service.show(w, r, http.StatusMethodNotAllowed, "missing", view{Base: rs.base})
 	}
 }
 
@@ -52,7 +52,7 @@ func (at route) allow() string {
 // post lets a form through that a page of this very origin sent, and no more of it than a form has.
 func (rs routes) post(w http.ResponseWriter, r *http.Request, do http.HandlerFunc) {
 	if !sameOrigin(r) {
-		rs.service.show(w, http.StatusForbidden, "foreign", view{Base: rs.base})
+		rs.service.show(w, r, http.StatusForbidden, "foreign", view{Base: rs.base})
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
@@ -61,7 +61,7 @@ func (rs routes) post(w http.ResponseWriter, r *http.Request, do http.HandlerFun
 		if tooBig := (*http.MaxBytesError)(nil); errors.As(err, &tooBig) {
 			status = http.StatusRequestEntityTooLarge
 		}
-		rs.service.show(w, status, "foreign", view{Base: rs.base})
+		rs.service.show(w, r, status, "foreign", view{Base: rs.base})
 		return
 	}
 	do(w, r)
@@ -80,10 +80,10 @@ func sameOrigin(r *http.Request) bool {
 }
 
 // down answers when nobody can tell who is asking.
-func (rs routes) down(w http.ResponseWriter, err error) {
+func (rs routes) down(w http.ResponseWriter, r *http.Request, err error) {
 	slog.Error("login: the store does not answer", "error", err)
 	w.Header().Set("Retry-After", "5")
-	rs.service.show(w, http.StatusServiceUnavailable, "down", view{Base: rs.base})
+	rs.service.show(w, r, http.StatusServiceUnavailable, "down", view{Base: rs.base})
 }
 
 // redirect sends the browser on by GET. Not http.Redirect, which cleans paths: they must arrive as they were asked for.

@@ -27,7 +27,7 @@ func (s *Service) Forbidden(who *Identity) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, port := splitAuthority(r.Host)
 		setPageHeaders(w.Header())
-		s.show(w, http.StatusForbidden, "forbidden", view{Base: "/.edge", User: who.User, Host: host, SendsOn: s.loginURL(port)})
+		s.show(w, r, http.StatusForbidden, "forbidden", view{Base: "/.edge", User: who.User, Host: host, SendsOn: s.loginURL(port)})
 	})
 }
 
@@ -48,7 +48,7 @@ func (v *vhostPages) callback(w http.ResponseWriter, r *http.Request) {
 	code, child := query.Get("code"), uuid.New()
 	t, valid, err := v.db.redeem(r.Context(), code, child)
 	if err != nil {
-		v.down(w, err)
+		v.down(w, r, err)
 		return
 	}
 	f, ours := v.flowOf(cookie, query.Get("flow"))
@@ -58,7 +58,7 @@ func (v *vhostPages) callback(w http.ResponseWriter, r *http.Request) {
 	entered := false
 	if valid && ours && f.began(t.Request) && t.Request.Vhost == v.id {
 		if entered, err = v.enter(w, r, t.Login, child, code); err != nil {
-			v.down(w, err)
+			v.down(w, r, err)
 			return
 		}
 	}
@@ -70,7 +70,7 @@ func (v *vhostPages) callback(w http.ResponseWriter, r *http.Request) {
 	case t != nil && t.Request.Vhost == v.id: // the cookie has gone: too many tabs, or cookies are off
 		v.restart(w, r, t.Request.Return, t.Request.Hops)
 	default:
-		v.show(w, http.StatusBadRequest, "failed", view{Base: v.base, Again: "/"})
+		v.show(w, r, http.StatusBadRequest, "failed", view{Base: v.base, Again: "/"})
 	}
 }
 
@@ -99,12 +99,12 @@ func (v *vhostPages) enter(w http.ResponseWriter, r *http.Request, login, child 
 // restart begins the login again, but not forever: with cookies off it would go round and round.
 func (v *vhostPages) restart(w http.ResponseWriter, r *http.Request, target string, hops int) {
 	if hops >= maxHops {
-		v.show(w, http.StatusBadRequest, "failed", view{Base: v.base, Again: returnPath(target)})
+		v.show(w, r, http.StatusBadRequest, "failed", view{Base: v.base, Again: returnPath(target)})
 		return
 	}
 	location, setCookies, err := v.begin(newFlow(v.id, target, hops+1, v.db.now()), r.Host, cookieField(r))
 	if err != nil {
-		v.down(w, err)
+		v.down(w, r, err)
 		return
 	}
 	for _, c := range setCookies {
@@ -115,12 +115,12 @@ func (v *vhostPages) restart(w http.ResponseWriter, r *http.Request, target stri
 
 func (v *vhostPages) logoutForm(w http.ResponseWriter, r *http.Request) {
 	_, port := splitAuthority(r.Host)
-	v.show(w, http.StatusOK, "logout", view{Base: v.base, SendsOn: v.loginURL(port)})
+	v.show(w, r, http.StatusOK, "logout", view{Base: v.base, SendsOn: v.loginURL(port)})
 }
 
 func (v *vhostPages) logOut(w http.ResponseWriter, r *http.Request) {
 	if err := v.end(r, w, sessionCookie); err != nil {
-		v.down(w, err)
+		v.down(w, r, err)
 		return
 	}
 	_, port := splitAuthority(r.Host)
