@@ -67,6 +67,7 @@ func (b *browser) once(method string, u *url.URL, form url.Values) page {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Header.Set("Sec-Fetch-Site", "same-origin")
 	}
+	r.Header.Set("User-Agent", "Browser/1.0")
 	for name, value := range b.jar[u.Host] {
 		r.Header.Add("Cookie", name+"="+value)
 	}
