@@ -71,6 +71,7 @@ func (b *browser) once(method string, u *url.URL, form url.Values) page {
 	if b.accept != "" {
 		r.Header.Set("Accept-Language", b.accept)
 	}
+	r.Header.Set("User-Agent", "Browser/1.0")
 	for name, value := range b.jar[u.Host] {
 		r.Header.Add("Cookie", name+"="+value)
 	}

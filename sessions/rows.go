@@ -21,6 +21,10 @@ type record struct {
 	Login  int64          `json:"login"`            // when it was proved
 	Seen   int64          `json:"seen"`             // about when it was last used
 	Values map[string]any `json:"values,omitempty"` // of the gorilla session
+
+	// Of the browser when it logged in; only with a login.
+	Address string `json:"ip,omitempty"`
+	Agent   string `json:"ua,omitempty"`
 }
 
 func (r *record) since() time.Time { return time.UnixMilli(r.Login) }

@@ -223,6 +223,7 @@ func (s *Store) create(r *http.Request, w http.ResponseWriter, session *gorilla.
 	in.row.id, in.row.Secret, in.row.Values = h.id, hash[:], stringKeys(session.Values)
 	if in.row.parent == uuid.Nil {
 		in.row.parent = h.id
+		in.row.noteBrowser(r)
 	}
 	if err := s.db.create(r.Context(), in); err != nil {
 		return err
@@ -244,7 +245,7 @@ func (s *Store) login(session *gorilla.Session, user User, level Level) *row {
 // below prepares a session to be saved as the one of a virtual host below a login, with the id for which a code was redeemed.
 func (s *Store) below(session *gorilla.Session, login *live, id uuid.UUID, vhost, code string) {
 	rec := login.record
-	rec.Vhost, rec.Seen, rec.Values = vhost, s.db.millis(), nil
+	rec.Vhost, rec.Seen, rec.Values, rec.Address, rec.Agent = vhost, s.db.millis(), nil, "", ""
 	session.Values = map[any]any{insertKey{}: insert{
 		row:    &row{id: id, parent: login.id, record: rec},
 		ticket: hashCode(code),
