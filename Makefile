@@ -8,6 +8,8 @@
 # make pgo    makes default.pgo anew, by which the compiler knows what runs most
 # make drill  reloads edge 200 times and upgrades it 30 times, 10 of them to a process that cannot take over, under clients that never retry, in
 #             a network namespace of its own where that is permitted, and prints what was lost: nothing, or it fails. Three minutes
+# make drill-peers   has the clients of that drill ask edge, nginx, haproxy and Caddy, each while it reloads or replaces its program: seven minutes, for the
+#                    table in docs/ZERO-LOSS.md. No part of CI. PEERS="-only nginx -reloads 5 -for 5s" drills less
 # make bench  measures edge beside nginx, HAProxy and Caddy, for 14 minutes; BENCH="-write" keeps the table. No part of CI
 
 # Packages that the tests need, and the programs in them that show whether they are there.
@@ -18,6 +20,10 @@ programs = chromium curl gcc nginx haproxy slowhttptest
 bench_packages = nginx haproxy wrk nghttp2-client openssl
 bench_programs = nginx haproxy wrk h2load openssl
 
+# And for the peers' drill, which has Caddy as bench has.
+peers_packages = nginx libnginx-mod-stream haproxy
+peers_programs = nginx haproxy
+
 # And for conformance, beside both.
 conformance_packages = redis-server redis-tools hey testssl.sh prometheus
 conformance_programs = redis-server redis-cli hey testssl promtool
@@ -26,8 +32,9 @@ conformance_programs = redis-server redis-cli hey testssl promtool
 FUZZTIME = 30s
 FUZZSHORT = 5s
 BENCH =
+PEERS =
 
-.PHONY: run build test check fuzz conformance tools pgo drill bench bench-tools conformance-tools
+.PHONY: run build test check fuzz conformance tools pgo drill drill-peers bench bench-tools conformance-tools
 
 run: build
 	exec bin/edge -c conf/edge.toml
@@ -93,6 +100,12 @@ drill: build
 	else \
 		exec bin/edge drill $(DRILL); \
 	fi
+
+drill-peers: build
+	$(call install,$(peers_programs),$(peers_packages),The drill fails without them.)
+	@test -e /usr/lib/nginx/modules/ngx_stream_module.so || echo "Install libnginx-mod-stream too. Without it nginx relays no tunnels here."
+	go build -o bin/peers ./reload/drill/peers
+	exec bin/peers $(PEERS)
 
 bench: bench-tools
 	go build -o bin/bench ./bench

@@ -35,8 +35,8 @@ var floors = map[string]int{
 	// Below the house: a single idea that knows nothing of edge.
 	"edge/statefile": -1, "edge/reload/notify": -1, "edge/claim": -1,
 
-	// Beside the house: it knows edge only as a program.
-	"edge/bench": -1,
+	// Beside the house: they know edge only as a program.
+	"edge/bench": -1, "edge/reload/drill/peers": 1,
 }
 
 // sources gives the program's files by package, read from disk: an answer of the go command could come from a cache.
