@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +60,23 @@ func caddyReloads(ctx context.Context, s *server) error {
 	return s.run(ctx, "reload", "--adapter", "caddyfile", "--config", s.conf, "--address", "127.0.0.1:"+strconv.Itoa(s.site.Admin))
 }
 
-func haproxyReloads(_ context.Context, s *server) error { return syscall.Kill(s.pid, syscall.SIGUSR2) }
+// haproxyReloads signals the master until it says that it reloads: one that is not yet through with its last reload loses the signal.
+func haproxyReloads(ctx context.Context, s *server) error {
+	reloads := func() int {
+		said, _ := os.ReadFile(s.output())
+		return bytes.Count(said, []byte("Reloading HAProxy"))
+	}
+	var last time.Time
+	var failed error
+	before := reloads()
+	err := until(ctx, "haproxy says that it reloads", func() bool {
+		if time.Since(last) > time.Second {
+			last, failed = time.Now(), syscall.Kill(s.pid, syscall.SIGUSR2)
+		}
+		return failed != nil || reloads() > before
+	})
+	return errors.Join(err, failed)
+}
 
 func nginxReloads(_ context.Context, s *server) error {
 	master, err := s.nginxMaster()

@@ -45,8 +45,9 @@ type outcome struct {
 
 // The times around the changes.
 const (
-	calm      = 3 * time.Second // nothing is changed, and nothing may be lost
-	aftermath = 2 * time.Second // what a change has done may show later
+	calm      = 3 * time.Second        // nothing is changed, and nothing may be lost
+	apart     = 200 * time.Millisecond // between two changes, at least
+	aftermath = 2 * time.Second        // what a change has done may show later
 )
 
 func newLab(_ context.Context, o options) (_ *lab, err error) {
@@ -143,7 +144,8 @@ func (l *lab) drill(ctx context.Context, c contestant) (_ *outcome, err error) {
 func (l *lab) change(ctx context.Context, o *outcome) error {
 	began := time.Now()
 	for n := range o.changes {
-		if err := pause(ctx, time.Until(began.Add(time.Second+l.period*time.Duration(n)/time.Duration(o.changes)))); err != nil {
+		due := time.Until(began.Add(time.Second + l.period*time.Duration(n)/time.Duration(o.changes)))
+		if err := pause(ctx, max(due, apart)); err != nil {
 			return err
 		}
 		if err := o.configure(); err != nil {

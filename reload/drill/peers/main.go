@@ -78,16 +78,23 @@ func run(ctx context.Context, o options) error {
 	}
 	defer l.close()
 	var outcomes []*outcome
+	var failed []error // those of one contestant do not spoil the others' figures
 	for _, c := range contestants {
 		if !o.chosen(c.name) {
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "%s, %s ...\n", c.name, c.event)
 		found, err := l.drill(ctx, c)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if err != nil {
-			return fmt.Errorf("%s, %s: %w", c.name, c.event, err)
+			err = fmt.Errorf("%s, %s: %w", c.name, c.event, err)
+			fmt.Fprintln(os.Stderr, err)
+			failed = append(failed, err)
+			continue
 		}
 		outcomes = append(outcomes, found)
 	}
-	return printTables(os.Stdout, outcomes)
+	return errors.Join(append(failed, printTables(os.Stdout, outcomes))...)
 }
