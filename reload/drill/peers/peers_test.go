@@ -150,8 +150,9 @@ func TestTables(t *testing.T) {
 		version: "1.0", changes: 2, double: 7,
 		calm: map[string]*drill.Report{"h1 pipelined, 0s": {Failed: 5}},
 		reports: map[string]*drill.Report{
-			"h1 pipelined, 0s": {OK: 10, Failed: 3, ClosedUnder: 4, Errors: map[string]int64{harmless[1]: 1, "reading: EOF": 2}},
-			resuming + ", 0s":  {OK: 1, Opened: 9, Resumed: 8},
+			"h1 pipelined, 0s":  {OK: 10, Failed: 8, ClosedUnder: 4, Errors: map[string]int64{behindLast: 5, "reading: EOF": 3}},
+			"h2, 4 streams, 0s": {OK: 1, Failed: 4, Errors: map[string]int64{aboveLast: 4}},
+			resuming + ", 0s":   {OK: 1, Opened: 9, Resumed: 8},
 		},
 	}
 	var b strings.Builder
@@ -160,9 +161,9 @@ func TestTables(t *testing.T) {
 	}
 	text := strings.Join(strings.Fields(b.String()), " ")
 	for _, want := range []string{
-		"1 one 1.0 HUP 2 0 ms 14 3 1.5 1 7 4 0 8 of 9",
-		"h1 pipelined 0 ms 3 / 4 ", "tunnel, one 10 ms not asked",
-		"(before any change 5 failed and 0 idle connections were closed) 2 × reading: EOF, 1 × reading: the second",
+		"1 one 1.0 HUP 2 0 ms 24 12 6.0 6 7 4 0 8 of 9",
+		"h1 pipelined 0 ms 8 / 4 ", "tunnel, one 10 ms not asked",
+		"(before any change 5 failed and 0 idle connections were closed) 5 × reading: the second of two requests has no answer, 4 × stream:",
 		"not asked: tunnel of 5 s; tunnel, one: it relays TCP only with a plugin",
 	} {
 		if !strings.Contains(text, want) {

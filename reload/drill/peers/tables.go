@@ -44,31 +44,32 @@ func printContestants(w io.Writer, outcomes []*outcome) error {
 	fmt.Fprintln(t, "\tcontestant\tchange\tchanges\teach took\trequests\tfailed\tper change\tmay ask again\tdouble\tclosed idle\ttold to close\tresumed")
 	for i, o := range outcomes {
 		all := sum(o.reports)
-		var opened, resumed int64
+		var opened, resumed, again int64
 		for key, r := range o.reports {
+			again += harmless(r)
 			if strings.HasPrefix(key, resuming) {
 				opened, resumed = opened+r.Opened, resumed+r.Resumed
 			}
 		}
 		fmt.Fprintf(t, "%d\t%s %s\t%s\t%d\t%d ms\t%d\t%d\t%.1f\t%d\t%d\t%d\t%d\t%d of %d\n", i+1, o.name, o.version, o.event, o.changes,
-			(o.took / time.Duration(o.changes)).Milliseconds(), all.OK+all.Failed, all.Failed, float64(all.Failed)/float64(o.changes), o.refused(), o.double,
+			(o.took / time.Duration(o.changes)).Milliseconds(), all.OK+all.Failed, all.Failed, float64(all.Failed)/float64(o.changes), again, o.double,
 			all.ClosedUnder, all.ToldToClose, resumed, opened)
 	}
 	return t.Flush()
 }
 
-// harmless are the failures after which HTTP lets a client ask again: a stream above the last one of a GOAWAY (RFC 9113 section 6.8), and a request that
-// was pipelined behind the last one of a connection (RFC 9112 section 9.3.2). These clients never do.
-var harmless = []string{"stream: http2: Transport received Server's graceful shutdown GOAWAY", "reading: the second of two requests has no answer"}
+// The failures after which HTTP lets a client ask again, which these clients never do: a stream above the last one of a GOAWAY (RFC 9113 section 6.8), and
+// a request that was pipelined behind an answer that is the connection's last (RFC 9112 section 9.6).
+const (
+	aboveLast  = "stream: http2: Transport received Server's graceful shutdown GOAWAY"
+	behindLast = "reading: the second of two requests has no answer"
+)
 
-// refused is how many of the failures are harmless.
-func (o *outcome) refused() (n int64) {
-	for text, times := range o.causes() {
-		if slices.Contains(harmless, text) {
-			n += times
-		}
-	}
-	return n
+// harmless is how many of a report's failures are of these, at least: where the first of two requests has no answer, neither has the second, and
+// who fails so may not ask again.
+func harmless(r *drill.Report) int64 {
+	others := r.Failed - r.Errors[behindLast] - r.Errors[aboveLast]
+	return r.Errors[aboveLast] + max(0, r.Errors[behindLast]-others)
 }
 
 // causes counts the errors by their causes.
