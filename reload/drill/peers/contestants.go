@@ -95,30 +95,35 @@ func (s *server) nginxMaster() (int, error) {
 	return strconv.Atoi(strings.TrimSpace(string(text)))
 }
 
-// nginxUpgrades replaces nginx's program as its documentation says: USR2, and when the new one serves, WINCH and QUIT to the old one. It returns when the
-// old one has ended: until then the next USR2 would be ignored.
+// nginxUpgrades replaces nginx's program, and returns when the old master has ended: until then the next USR2 would be ignored.
 func nginxUpgrades(ctx context.Context, s *server) error {
-	old, err := s.nginxMaster()
+	old, err := s.succeedNginx(ctx)
 	if err != nil {
 		return err
 	}
+	return until(ctx, "the old master has ended", func() bool { return ended(old) })
+}
+
+// succeedNginx replaces nginx's program as its documentation says: USR2, and when the new one serves, WINCH and QUIT to the old one, which ends when
+// its last connection has.
+func (s *server) succeedNginx(ctx context.Context) (old int, err error) {
+	if old, err = s.nginxMaster(); err != nil {
+		return 0, err
+	}
 	if err := syscall.Kill(old, syscall.SIGUSR2); err != nil {
-		return err
+		return 0, err
 	}
 	err = until(ctx, "the new master has a pid file", func() bool {
 		now, err := s.nginxMaster()
 		return err == nil && now != old
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := s.live(ctx); err != nil {
-		return err
+		return 0, err
 	}
-	if err := errors.Join(syscall.Kill(old, syscall.SIGWINCH), syscall.Kill(old, syscall.SIGQUIT)); err != nil {
-		return err
-	}
-	return until(ctx, "the old master has ended", func() bool { return ended(old) })
+	return old, errors.Join(syscall.Kill(old, syscall.SIGWINCH), syscall.Kill(old, syscall.SIGQUIT))
 }
 
 // until waits for a condition that nobody tells of.
