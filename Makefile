@@ -8,9 +8,9 @@
 # make pgo    makes default.pgo anew, by which the compiler knows what runs most
 # make drill  reloads edge 200 times and upgrades it 30 times, 10 of them to a process that cannot take over, under clients that never retry, in
 #             a network namespace of its own where that is permitted, and prints what was lost: nothing, or it fails. Three minutes
-# make drill-peers   has the clients of that drill ask edge, nginx, haproxy and Caddy, each while it reloads or replaces its program: seven minutes, for the
-#                    table in docs/ZERO-LOSS.md. No part of CI. PEERS="-only nginx -reloads 5 -for 5s" drills less
 # make bench  measures edge beside nginx, HAProxy and Caddy, for 14 minutes; BENCH="-write" keeps the table. No part of CI
+# make drill-peers   has the clients of the drill ask edge, nginx, haproxy and Caddy, each while it reloads or replaces its program: seven minutes, for the
+#                    table in docs/ZERO-LOSS.md. No part of CI. PEERS="-only nginx -reloads 5 -for 5s" drills less
 
 # Packages that the tests need, and the programs in them that show whether they are there.
 packages = chromium curl gcc libc6-dev nginx haproxy slowhttptest
@@ -34,7 +34,7 @@ FUZZSHORT = 5s
 BENCH =
 PEERS =
 
-.PHONY: run build test check fuzz conformance tools pgo drill drill-peers bench bench-tools conformance-tools
+.PHONY: run build test check fuzz conformance tools pgo drill bench bench-tools conformance-tools
 
 run: build
 	exec bin/edge -c conf/edge.toml
@@ -100,6 +100,8 @@ drill: build
 	else \
 		exec bin/edge drill $(DRILL); \
 	fi
+
+.PHONY: drill-peers
 
 drill-peers: build
 	$(call install,$(peers_programs),$(peers_packages),The drill fails without them.)
