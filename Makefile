@@ -9,8 +9,8 @@
 # make drill  reloads edge 200 times and upgrades it 30 times, 10 of them to a process that cannot take over, under clients that never retry, in
 #             a network namespace of its own where that is permitted, and prints what was lost: nothing, or it fails. Three minutes
 # make bench  measures edge beside nginx, HAProxy and Caddy, for 14 minutes; BENCH="-write" keeps the table. No part of CI
-# make drill-peers   has the clients of the drill ask edge, nginx, haproxy and Caddy, each while it reloads or replaces its program: seven minutes, for the
-#                    table in docs/ZERO-LOSS.md. No part of CI. PEERS="-only nginx -reloads 5 -for 5s" drills less
+# make drill-peers   has the clients of the drill ask edge, nginx, haproxy and Caddy, each while it reloads or replaces its program: seven minutes,
+#                    for the table in docs/ZERO-LOSS.md. No part of CI. PEERS="-only nginx -reloads 5 -for 5s" drills less
 
 # Packages that the tests need, and the programs in them that show whether they are there.
 packages = chromium curl gcc libc6-dev nginx haproxy slowhttptest
