@@ -7,7 +7,8 @@
 #                    client asks gRPC's server through it (test/grpc, a module of its own)
 # make pgo    makes default.pgo anew, by which the compiler knows what runs most
 # make drill  reloads edge 200 times and upgrades it 30 times, 10 of them to a process that cannot take over, under clients that never retry, in
-#             a network namespace of its own where that is permitted, and prints what was lost: nothing, or it fails. Two minutes; alone on the machine
+#             a network namespace of its own where that is permitted, and prints what was lost: nothing, or it fails. Two minutes, for which it needs the
+#             machine for itself
 # make drill-long  the same with 5000 reloads and 300 upgrades, for some 20 minutes. No part of CI
 # make bench  measures edge beside nginx, HAProxy and Caddy, for 14 minutes; BENCH="-write" keeps the table. No part of CI
 
@@ -91,7 +92,7 @@ drill-long: DRILL = --reloads 5000 --upgrades 300 --for 15m
 
 drill drill-long: build
 	@if unshare -rn ip link set lo up 2>/dev/null; then \
-		exec unshare -rn sh -c 'ip link set lo up && exec bin/edge drill $(DRILL)'; \
+		exec unshare -rn sh -c 'ip link set lo up && exec bin/edge drill --alone $(DRILL)'; \
 	else \
 		exec bin/edge drill $(DRILL); \
 	fi

@@ -30,6 +30,7 @@ func drillCommand() *cobra.Command {
 	cmd.Flags().IntVar(&o.Upgrades, "upgrades", 5, "how many upgrades")
 	cmd.Flags().DurationVar(&o.For, "for", 20*time.Second, "how long the changes are spread over, at least")
 	cmd.Flags().IntVar(&o.Clients, "clients", 1, "how many clients of each kind")
+	cmd.Flags().BoolVar(&o.Alone, "alone", false, "nobody else uses this network namespace (unshare -rn): explain each TCP reset")
 	cmd.Flags().BoolVar(&o.Times, "times", true, "judge how long answers take around changes")
 	cmd.Flags().StringVar(&o.Program, "exec", "", "another edge to drill; default: this one")
 	cmd.AddCommand(&cobra.Command{

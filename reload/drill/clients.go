@@ -134,8 +134,8 @@ func hangUp(c net.Conn) {
 	}
 }
 
-// polite is a connection that ends in good order whoever closes it: net/http's HTTP/2 closes one while the server's last words are on their way, and the
-// kernel answers these with a reset.
+// polite is a connection that ends in good order whoever closes it: net/http's HTTP/2 closes one while the server's last words are on their way,
+// and the kernel answers these with a reset.
 type polite struct {
 	net.Conn
 	once sync.Once

@@ -9,9 +9,8 @@ import (
 // What leaks does so in each generation.
 const slack = 2
 
-// What a process may have under load that had so much in a young generation: the number of its connections is the clients' affair, and a connection is
-// a goroutine or two, so that descriptors are compared without connections, and goroutines roughly. What the garbage collector has not come to yet
-// differs as well.
+// underLoad is what a late generation may have where a young one had this. How many connections it has is the clients' affair, and each is a goroutine
+// or two: descriptors are compared without connections, goroutines roughly. What the garbage collector has not come to yet differs as well.
 func (r resources) underLoad() resources {
 	return resources{Descriptors: r.Descriptors - r.Connections + 10, Goroutines: 2*r.Goroutines + 20, KiB: r.KiB*5/4 + 2<<10}
 }

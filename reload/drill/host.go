@@ -21,7 +21,8 @@ type resources struct {
 }
 
 func (r resources) String() string {
-	return fmt.Sprintf("%d descriptors, %d of them connections, %d goroutines, %d threads, %d MiB", r.Descriptors, r.Connections, r.Goroutines, r.Threads, r.KiB>>10)
+	return fmt.Sprintf("%d descriptors, %d of them connections, %d goroutines, %d threads, %d MiB",
+		r.Descriptors, r.Connections, r.Goroutines, r.Threads, r.KiB>>10)
 }
 
 // resourcesOf looks at a process, from outside and by its metrics.

@@ -3,7 +3,6 @@ package drill
 import (
 	"fmt"
 	"io"
-	"net"
 	"net/netip"
 	"os"
 	"strconv"
@@ -55,16 +54,14 @@ type kernel struct {
 	removed map[netip.AddrPort]time.Time // where a listener was, and since when reloads have removed it
 	killed  int                          // resets of held
 	away    int                          // resets of removed: connects, and what waited there
-	again   int                          // resets of connections that both ends had ended: a FIN that was sent again, as the machine was slow to see it answered
+	again   int                          // resets of connections that both ends had ended: by a FIN that was sent again
 	other   []reset                      // all others
 }
 
 // watchKernel starts to look. It is called before the drill has any socket.
-func watchKernel() (k kernel, err error) {
+func watchKernel(alone bool) (k kernel, err error) {
+	k.alone = alone
 	k.held, k.removed = map[ends]time.Time{}, map[netip.AddrPort]time.Time{}
-	if k.alone, err = alone(); err != nil {
-		return k, err
-	}
 	if k.before, err = readCounters(); err != nil {
 		return k, err
 	}
@@ -72,21 +69,6 @@ func watchKernel() (k kernel, err error) {
 		k.tap, k.tapErr = tapLoopback()
 	}
 	return k, nil
-}
-
-// alone says whether this network namespace was made for the drill: it has no network but loopback, and no connection.
-func alone() (bool, error) {
-	interfaces, err := net.Interfaces()
-	if err != nil {
-		return false, err
-	}
-	for _, i := range interfaces {
-		if i.Flags&net.FlagUp != 0 && i.Flags&net.FlagLoopback == 0 {
-			return false, nil
-		}
-	}
-	held, err := connections()
-	return len(held) == 0, err
 }
 
 // end stops looking and accounts for each reset.

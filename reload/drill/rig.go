@@ -29,6 +29,7 @@ type Options struct {
 	Quiet     time.Duration // before the first change and after the last
 	Probation time.Duration // of each upgrade
 	Clients   int           // of each kind
+	Alone     bool          // whether nobody else uses this network namespace: only then what the kernel counts is the drill's, and is judged
 	Times     bool          // whether how long answers take around changes is judged
 	Progress  io.Writer     // told each minute how far the drill is; nil: nobody
 }
@@ -64,7 +65,7 @@ func Drill(ctx context.Context, o Options) (_ *Result, err error) {
 		o.Progress = io.Discard
 	}
 	g := &Rig{Options: o, dir: dir, extra: true, result: newResult()}
-	if g.result.kernel, err = watchKernel(); err != nil {
+	if g.result.kernel, err = watchKernel(o.Alone); err != nil {
 		return nil, err
 	}
 	closeApp, err := g.startApp()

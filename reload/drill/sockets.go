@@ -39,14 +39,14 @@ func connectionsOf(pid int) ([]ends, error) {
 
 // What sock_diag(7) asks and answers.
 const (
-	diagByFamily  = 20
-	diagQuestion  = 56 // struct inet_diag_req_v2
-	diagAnswer    = 72 // struct inet_diag_msg
-	establishedOn = 1<<1 | 1<<4 | 1<<5 | 1<<8 | 1<<9 | 1<<11
+	diagByFamily = 20
+	diagQuestion = 56                                       // struct inet_diag_req_v2
+	diagAnswer   = 72                                       // struct inet_diag_msg
+	statesInUse  = 1<<1 | 1<<4 | 1<<5 | 1<<8 | 1<<9 | 1<<11 // ESTABLISHED, FIN_WAIT1 and 2, CLOSE_WAIT, LAST_ACK, CLOSING
 )
 
-// connections gives the TCP connections over IPv4 of this network namespace that a process may hold, by their inodes. /proc/net/tcp would tell the same
-// and be slow: it has those in TIME_WAIT too, which are tens of thousands.
+// connections gives the TCP connections over IPv4 of this network namespace that a process may hold, by their inodes. /proc/net/tcp would tell the
+// same and be slow: it has those in TIME_WAIT too, which are tens of thousands.
 func connections() (map[uint32]ends, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
@@ -58,7 +58,7 @@ func connections() (map[uint32]ends, error) {
 	binary.NativeEndian.PutUint16(ask[4:], diagByFamily)
 	binary.NativeEndian.PutUint16(ask[6:], unix.NLM_F_REQUEST|unix.NLM_F_DUMP)
 	ask[unix.SizeofNlMsghdr], ask[unix.SizeofNlMsghdr+1] = unix.AF_INET, unix.IPPROTO_TCP
-	binary.NativeEndian.PutUint32(ask[unix.SizeofNlMsghdr+4:], establishedOn)
+	binary.NativeEndian.PutUint32(ask[unix.SizeofNlMsghdr+4:], statesInUse)
 	if err := unix.Sendto(fd, ask, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return nil, os.NewSyscallError("sendto", err)
 	}

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// The bound: the p99 around changes is not above this, or not above so many times that of a second in which nothing changes. Where the machine itself is
-// short of time, which requests to the app without edge show, it is not above so many times what these take: at the same moments, or around all changes,
-// as one moment is too few to tell of a machine that others use.
+// The bound: the p99 around changes is not above this, or not above so many times that of a second in which nothing changes. Where the machine itself
+// is short of time, which requests to the app without edge show, it is not above so many times what these take: at the same moments, or around all
+// changes, as one moment is too short to tell of a machine that others use.
 const (
 	late  = 50 * time.Millisecond
 	times = 3
@@ -180,7 +180,7 @@ func (r *Result) printTimes(w io.Writer) error {
 		return err
 	}
 	if starved {
-		fmt.Fprintf(w, "* The machine was short of time: the app alone was late too, and the limit is %d times its p99, then or around all changes.\n", times)
+		fmt.Fprintf(w, "* The machine was short of time: the app alone was late too. The limit is %d times its p99, then or around any change.\n", times)
 	}
 	return nil
 }
