@@ -82,9 +82,9 @@ func (g *Rig) kinds(roundTrip time.Duration) []kind {
 	}
 }
 
-// paced are the clients whose times are judged. They are near: what a round trip adds is no matter of edge's.
+// paced are the clients whose times are judged, if they are. They are near: what a round trip adds is no matter of edge's.
 func (g *Rig) paced(roundTrip time.Duration) []kind {
-	if roundTrip != 0 {
+	if roundTrip != 0 || !g.Times {
 		return nil
 	}
 	const base = "http://drill.localhost"

@@ -9,6 +9,9 @@ import (
 // mostAtOnce is how many requests of a paced client are on their way at once, at most.
 const mostAtOnce = 64
 
+// furthestBehind is how late a paced client asks, at most. When all that it has asked waits, more of it would only say how long that has been so.
+const furthestBehind = time.Second
+
 // Paced is an HTTP/1.1 client that asks every so often, whether or not what it asked before has been answered. The time of an answer counts from when
 // its request was due. It has as many connections as it needs, or one for each request.
 func Paced(dial Dial, base string, every time.Duration, anew bool) Client {
@@ -19,6 +22,9 @@ func Paced(dial Dial, base string, every time.Duration, anew bool) Client {
 		for due := time.Now(); ctx.Err() == nil; due = due.Add(every) {
 			time.Sleep(time.Until(due))
 			slots <- struct{}{}
+			if now := time.Now(); now.Sub(due) > furthestBehind {
+				due = now
+			}
 			asked.Go(func() {
 				defer func() { <-slots }()
 				askDue(dial, base, due, anew, r, idle)

@@ -45,8 +45,8 @@ func (r *Result) problem(format string, args ...any) {
 	r.problems = append(r.problems, fmt.Sprintf(format, args...))
 }
 
-// finish works the table out. It judges how long answers took if that is asked for.
-func (r *Result) finish(o *Origin, events []event, judge bool) {
+// finish works the table out.
+func (r *Result) finish(o *Origin, events []event) {
 	twice := o.executions()
 	for _, row := range r.rows {
 		row.twice = twice[row.Report.kind]
@@ -58,10 +58,7 @@ func (r *Result) finish(o *Origin, events []event, judge bool) {
 			r.problem("no request of %q, %v away, was answered", row.name, row.roundTrip)
 		}
 	}
-	problems := append(r.growth(), r.kernel.problems()...)
-	if late := r.judgeTimes(events); judge {
-		problems = append(problems, late...)
-	}
+	problems := slices.Concat(r.growth(), r.kernel.problems(), r.judgeTimes(events))
 	for _, p := range problems {
 		r.problem("%s", p)
 	}
@@ -103,8 +100,10 @@ func (r *Result) Print(w io.Writer) error {
 		return err
 	}
 	r.printRest(w)
-	if err := r.printTimes(w); err != nil {
-		return err
+	if len(r.timings) > 0 {
+		if err := r.printTimes(w); err != nil {
+			return err
+		}
 	}
 	r.printProblems(w)
 	return nil

@@ -122,7 +122,7 @@ func (g *Rig) run(ctx context.Context) error {
 	if err := g.result.kernel.end(); err != nil {
 		return err
 	}
-	g.result.finish(&g.origin, g.events, g.Times)
+	g.result.finish(&g.origin, g.events)
 	return nil
 }
 
