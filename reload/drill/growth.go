@@ -9,10 +9,10 @@ import (
 // What leaks does so in each generation.
 const slack = 2
 
-// underLoad is what a late generation may have where a young one had this. How many connections it has is the clients' affair, and each is a goroutine
-// or two: descriptors are compared without connections, goroutines roughly. What the garbage collector has not come to yet differs as well.
+// underLoad is what a late generation may have where a young one had this: roughly, as what its connections take, goroutines and the pipes of tunnels
+// among it, is the clients' affair and the machine's, and the garbage collector has not come to all of it yet. What leaks is seen at rest.
 func (r resources) underLoad() resources {
-	return resources{Descriptors: r.Descriptors - r.Connections + 10, Goroutines: 2*r.Goroutines + 20, KiB: r.KiB*5/4 + 2<<10}
+	return resources{Descriptors: 2*(r.Descriptors-r.Connections) + 20, Goroutines: 2*r.Goroutines + 20, KiB: r.KiB*5/4 + 2<<10}
 }
 
 // atRest is the same for a process that nobody asks anything.
