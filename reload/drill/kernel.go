@@ -53,7 +53,8 @@ type kernel struct {
 	held    map[ends]time.Time           // the connections of processes that the drill killed, and when
 	removed map[netip.AddrPort]time.Time // where a listener was, and since when reloads have removed it
 	killed  int                          // resets of held
-	away    int                          // resets of removed: connects, and what waited there
+	away    int                          // resets of removed, to connects
+	waited  int                          // others of removed: what waited in its queue when it closed
 	again   int                          // resets of connections that both ends had ended: by a FIN that was sent again
 	other   []reset                      // all others
 }
@@ -95,8 +96,10 @@ func (k *kernel) account(seen []reset) {
 		switch {
 		case k.orphaned(r):
 			k.killed++
-		case k.goneBy(r):
+		case k.goneBy(r) && r.refusal:
 			k.away++
+		case k.goneBy(r):
+			k.waited++
 		case r.ended:
 			k.again++
 		default:
@@ -114,10 +117,10 @@ func (k *kernel) orphaned(r reset) bool {
 	return ok && !r.at.Before(at) && r.at.Before(at.Add(memory))
 }
 
-// goneBy says whether a reset came from where a listener had been removed.
+// goneBy says whether a reset came from where a listener had been removed, and, unless it is to a connect, had been just then.
 func (k *kernel) goneBy(r reset) bool {
 	since, ok := k.removed[r.from]
-	return ok && !r.at.Before(since)
+	return ok && !r.at.Before(since) && (r.refusal || r.at.Before(since.Add(aftermath*2)))
 }
 
 // problems are what the kernel did that it should not: resets that the drill has no reason for, and connections that it dropped.
@@ -136,7 +139,7 @@ func (k *kernel) problems() (all []string) {
 	for _, r := range k.other {
 		all = append(all, fmt.Sprintf("a reset that nothing explains: %v", r))
 	}
-	if seen := k.killed + k.away + k.again + len(k.other); seen != k.grown[outRsts] {
+	if seen := k.killed + k.away + k.waited + k.again + len(k.other); seen != k.grown[outRsts] {
 		all = append(all, fmt.Sprintf("the kernel has sent %d resets, and %d were seen", k.grown[outRsts], seen))
 	}
 	if n := k.grown[abortOnData] + k.grown[abortOnClose]; n > k.killed {
@@ -165,7 +168,8 @@ func (k *kernel) print(w io.Writer, refused int64) {
 	}
 	if k.tap != nil {
 		fmt.Fprintf(w, "Resets on the %d connections of processes that the drill killed: %d\n", len(k.held), k.killed)
-		fmt.Fprintf(w, "Resets by the listener that the drill removed: %d; clients saw %d connects refused\n", k.away, refused)
+		fmt.Fprintf(w, "Resets by the listener that the drill removed: %d to connects, of which clients saw %d refused; %d to what waited in its queue\n",
+			k.away, refused, k.waited)
 		fmt.Fprintf(w, "Resets on connections that both ends had ended, to a FIN that the kernel sent again: %d\n", k.again)
 		fmt.Fprintf(w, "Resets that nothing explains: %d\n", len(k.other))
 	}
