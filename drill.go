@@ -18,7 +18,7 @@ import (
 
 // drillCommand proves on this machine, with this program, that changes lose nothing.
 func drillCommand() *cobra.Command {
-	o := drill.Options{Quiet: 2 * time.Second, Probation: time.Second, Clients: 1}
+	o := drill.Options{Quiet: 3 * time.Second, Probation: time.Second, Clients: 1}
 	cmd := &cobra.Command{
 		Use: "drill", Short: "Reload and upgrade an edge of its own under strict clients, and count what they lose", Args: cobra.NoArgs,
 		Long: "drill starts this program on loopback, with a state directory, certificates and an app of its own, and reloads and upgrades it under\n" +
@@ -30,6 +30,8 @@ func drillCommand() *cobra.Command {
 	cmd.Flags().IntVar(&o.Upgrades, "upgrades", 5, "how many upgrades")
 	cmd.Flags().DurationVar(&o.For, "for", 20*time.Second, "how long the changes are spread over, at least")
 	cmd.Flags().IntVar(&o.Clients, "clients", 1, "how many clients of each kind")
+	cmd.Flags().BoolVar(&o.Alone, "alone", false, "nobody else uses this network namespace (unshare -rn): explain each TCP reset")
+	cmd.Flags().BoolVar(&o.Times, "times", true, "judge how long answers take around changes")
 	cmd.Flags().StringVar(&o.Program, "exec", "", "another edge to drill; default: this one")
 	cmd.AddCommand(&cobra.Command{
 		Use: "misfit KIND PROGRAM [ARG ...]", Hidden: true, DisableFlagParsing: true,
@@ -58,6 +60,7 @@ func runDrill(cmd *cobra.Command, o drill.Options) (err error) {
 	} else if o.Program, err = absolute(o.Program); err != nil {
 		return err
 	}
+	o.Progress = cmd.ErrOrStderr()
 	result, err := drill.Drill(ctx, o)
 	if err != nil {
 		return fmt.Errorf("drill: %w", errors.Join(err, context.Cause(ctx)))

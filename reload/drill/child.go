@@ -25,6 +25,9 @@ const (
 	notExecutable = "is not executable"
 )
 
+// good is one that can.
+const good = "good"
+
 // badChildren are all of them. A run has them in turn, so their order says which ones a short run sees.
 var badChildren = []string{diesServing, garbage, exits, wrongMap, diesAtGo, noConfig, cannotBind, version, notExecutable, hangs}
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -101,6 +102,9 @@ func open(dial Dial, r *Report) net.Conn {
 	defer cancel()
 	c, err := dial(ctx)
 	if err != nil {
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			r.count(&r.Refused)
+		}
 		r.fail("connecting", err)
 		time.Sleep(time.Millisecond) // a server that is gone is not to be asked as fast as the machine can
 		return nil
@@ -130,6 +134,19 @@ func hangUp(c net.Conn) {
 	}
 }
 
+// polite is a connection that ends in good order whoever closes it: net/http's HTTP/2 closes one while the server's last words are on their way,
+// and the kernel answers these with a reset.
+type polite struct {
+	net.Conn
+	once sync.Once
+}
+
+// Close waits for the server to close as well. Who still reads gets what comes until then, or its end.
+func (c *polite) Close() error {
+	c.once.Do(func() { hangUp(c.Conn) })
+	return nil
+}
+
 // think waits, and says whether the connection is still there.
 func (c *h1) think(r *Report, d time.Duration) bool {
 	wait := min(time.Duration(rand.ExpFloat64()*float64(d)), 6*d)
@@ -149,8 +166,12 @@ func (c *h1) think(r *Report, d time.Duration) bool {
 
 // ask sends a request, checks its answer, and says whether the connection may be used again; else it is closed.
 func (c *h1) ask(r *Report, req *http.Request, id int64, err error) bool {
-	began := time.Now()
-	c.c.SetDeadline(began.Add(patience))
+	return c.askSince(time.Now(), r, req, id, err)
+}
+
+// askSince is ask for a request whose time counts from began.
+func (c *h1) askSince(began time.Time, r *Report, req *http.Request, id int64, err error) bool {
+	c.c.SetDeadline(time.Now().Add(patience))
 	if err == nil {
 		err = req.Write(c.c)
 	}

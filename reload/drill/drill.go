@@ -35,15 +35,18 @@ type Report struct {
 	ToldToClose int64            // connections that ended as the server asked: Connection: close, GOAWAY
 	Opened      int64            // connections
 	Resumed     int64            // TLS sessions among them
+	Refused     int64            // connects that nobody listened for
 	Errors      map[string]int64 // of the failed ones
 	samples     []sample
 }
 
-// sample is how long an answer took.
+// sample is how long an answer took. A long drill has millions of them.
 type sample struct {
-	at   time.Time
+	at   int64 // of the request: nanoseconds since 1970
 	took time.Duration
 }
+
+func (s sample) end() int64 { return s.at + int64(s.took) }
 
 // wrong is an answer that is complete, and is not what it should be. Nothing excuses it.
 type wrong struct{ error }
@@ -55,7 +58,7 @@ func (r *Report) ok(began time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.OK++
-	r.samples = append(r.samples, sample{began, time.Since(began)})
+	r.samples = append(r.samples, sample{began.UnixNano(), time.Since(began)})
 }
 
 func (r *Report) count(n *int64) {

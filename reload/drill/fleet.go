@@ -17,7 +17,8 @@ type kind struct {
 	roundTrip time.Duration
 	client    Client
 	excused   func() bool
-	resumes   bool // whether its sessions of TLS are resumed
+	resumes   bool   // whether its sessions of TLS are resumed
+	control   Client // of a paced client: the same, without edge
 }
 
 // far is the round trip of the clients that are not near.
@@ -26,14 +27,24 @@ const far = 10 * time.Millisecond
 // startClients starts every kind of client; they run until ctx ends.
 func (g *Rig) startClients(ctx context.Context, wg *sync.WaitGroup) {
 	for _, roundTrip := range []time.Duration{0, far} {
-		for _, k := range g.kinds(roundTrip) {
+		for _, k := range append(g.kinds(roundTrip), g.paced(roundTrip)...) {
 			k.roundTrip = roundTrip
-			r := newReport(k.excused)
-			g.result.rows = append(g.result.rows, &row{kind: k, Report: r})
-			for range g.Clients {
-				wg.Go(func() { k.client(ctx, r) })
-			}
+			g.start(ctx, wg, k)
 		}
+	}
+}
+
+// start starts the clients of a kind.
+func (g *Rig) start(ctx context.Context, wg *sync.WaitGroup, k kind) {
+	r := newReport(k.excused)
+	g.result.rows = append(g.result.rows, &row{kind: k, Report: r})
+	for range g.Clients {
+		wg.Go(func() { k.client(ctx, r) })
+	}
+	if k.control != nil {
+		control := newReport(nil)
+		g.result.timings = append(g.result.timings, &timing{name: k.name, edge: r, control: control})
+		wg.Go(func() { k.control(ctx, control) })
 	}
 }
 
@@ -42,7 +53,7 @@ func (g *Rig) kinds(roundTrip time.Duration) []kind {
 	const (
 		base   = "http://drill.localhost"
 		secure = "https://drill.localhost"
-		short  = 5 * time.Millisecond
+		short  = 10 * time.Millisecond
 		life   = 5 * time.Second
 	)
 	plain, unix, tunnel := Far(g.plain("http"), roundTrip), Far(g.unix, roundTrip), Far(g.plain("tunnel"), roundTrip)
@@ -69,6 +80,22 @@ func (g *Rig) kinds(roundTrip time.Duration) []kind {
 		{name: "unix socket, 20 ms", client: KeepAlive(unix, base, 20*time.Millisecond), excused: killed},
 		{name: "listener that comes and goes", client: g.whereItIs(EachAnew(extra, base, short)), excused: gone},
 	}
+}
+
+// paced are the clients whose times are judged, if they are. They are near: what a round trip adds is no matter of edge's.
+func (g *Rig) paced(roundTrip time.Duration) []kind {
+	if roundTrip != 0 || !g.Times {
+		return nil
+	}
+	const base = "http://drill.localhost"
+	plain, killed := g.plain("http"), g.killing.Load
+	app := func(ctx context.Context) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", g.app.Addr().String())
+	}
+	each := func(name string, every time.Duration, anew bool) kind {
+		return kind{name: name, excused: killed, client: Paced(plain, base, every, anew), control: Paced(app, base, every, anew)}
+	}
+	return []kind{each("h1 kept, every 5 ms", 5*time.Millisecond, false), each("h1 each anew, every 10 ms", 10*time.Millisecond, true)}
 }
 
 // whereItIs runs a client of the listener that comes and goes, while that is there.

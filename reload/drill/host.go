@@ -1,9 +1,8 @@
 package drill
 
 import (
-	"bufio"
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -17,11 +16,13 @@ import (
 // resources is what a process has.
 type resources struct {
 	Descriptors, Threads, Goroutines, KiB int
+	Connections                           int // of TCP: descriptors among the others
 	Blocking                              int // sockets without O_NONBLOCK
 }
 
 func (r resources) String() string {
-	return fmt.Sprintf("%d descriptors, %d goroutines, %d threads, %d MiB", r.Descriptors, r.Goroutines, r.Threads, r.KiB>>10)
+	return fmt.Sprintf("%d descriptors, %d of them connections, %d goroutines, %d threads, %d MiB",
+		r.Descriptors, r.Connections, r.Goroutines, r.Threads, r.KiB>>10)
 }
 
 // resourcesOf looks at a process, from outside and by its metrics.
@@ -29,6 +30,11 @@ func resourcesOf(ctx context.Context, pid int, metrics string) (r resources, err
 	if r.Goroutines, err = goroutines(ctx, metrics); err != nil {
 		return r, err
 	}
+	held, err := connectionsOf(pid)
+	if err != nil {
+		return r, err
+	}
+	r.Connections = len(held)
 	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	if err != nil {
 		return r, err
@@ -84,48 +90,14 @@ func goroutines(ctx context.Context, metrics string) (int, error) {
 		return 0, err
 	}
 	defer resp.Body.Close()
-	lines := bufio.NewScanner(resp.Body)
-	for lines.Scan() {
-		if text, ok := strings.CutPrefix(lines.Text(), "go_goroutines "); ok {
-			return strconv.Atoi(text)
+	all, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // whoever closes what still comes is answered with a reset
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(all)) {
+		if text, ok := strings.CutPrefix(line, "go_goroutines "); ok {
+			return strconv.Atoi(strings.TrimSpace(text))
 		}
 	}
-	return 0, fmt.Errorf("the metrics listener does not tell of goroutines: %w", io.ErrUnexpectedEOF)
-}
-
-// counters are the kernel's, of this network namespace.
-type counters map[string]int
-
-// watched are those that a loss would show in, or explain.
-var watched = []string{"TcpExt.TCPAbortOnData", "TcpExt.TCPAbortOnClose", "TcpExt.ListenOverflows", "TcpExt.ListenDrops", "Tcp.OutRsts"}
-
-// readCounters reads the kernel's counters.
-func readCounters() (counters, error) {
-	c := counters{}
-	for _, file := range []string{"/proc/net/netstat", "/proc/net/snmp"} {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		lines := bytes.Split(text, []byte("\n"))
-		for i := 0; i+1 < len(lines); i += 2 { // a line of names, and one of values
-			names, values := strings.Fields(string(lines[i])), strings.Fields(string(lines[i+1]))
-			for j := 1; j < len(names) && j < len(values); j++ {
-				c[strings.TrimSuffix(names[0], ":")+"."+names[j]], _ = strconv.Atoi(values[j])
-			}
-		}
-	}
-	return c, nil
-}
-
-// since gives what the watched ones have grown by.
-func (c counters) since(before counters) string {
-	var b strings.Builder
-	for i, name := range watched {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "%s +%d", name, c[name]-before[name])
-	}
-	return b.String()
+	return 0, errors.New("the metrics listener does not tell of goroutines")
 }

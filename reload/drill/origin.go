@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"hash/crc64"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"strconv"
@@ -18,7 +19,7 @@ import (
 // Origin answers the clients, and counts how often each request was executed.
 type Origin struct {
 	mu   sync.Mutex
-	seen map[int64]int
+	seen map[int64][]uint8 // how often, by a kind and then by the number of its request: a long drill has millions
 }
 
 // ServeHTTP answers a request of a Client.
@@ -99,12 +100,20 @@ func download(w http.ResponseWriter, id int64) {
 }
 
 func (o *Origin) count(id int64) {
+	kind, n := id>>kindShift, int(id&(1<<kindShift-1))
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.seen == nil {
-		o.seen = map[int64]int{}
+		o.seen = map[int64][]uint8{}
 	}
-	o.seen[id]++
+	times := o.seen[kind]
+	if n >= len(times) {
+		times = append(times, make([]uint8, n+1-len(times))...)
+		o.seen[kind] = times
+	}
+	if times[n] < math.MaxUint8 {
+		times[n]++
+	}
 }
 
 // Twice says how many requests were executed more than once.
@@ -120,8 +129,10 @@ func (o *Origin) executions() map[int64]int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	twice := map[int64]int{}
-	for id, times := range o.seen {
-		twice[id>>kindShift] += times - 1
+	for kind, all := range o.seen {
+		for _, times := range all {
+			twice[kind] += max(0, int(times)-1)
+		}
 	}
 	return twice
 }

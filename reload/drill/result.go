@@ -1,7 +1,6 @@
 package drill
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -18,7 +17,11 @@ type Result struct {
 	reloads, upgrades map[string]int // by kind
 	first, last       resources      // of the first generation and of the last, when each was new and nobody asked it anything
 	loaded            resources      // of the one before the last, which had served
-	kernel            string
+	generations       []resources    // of those that took over, in turn, when each had served for its probation
+	kernel            kernel
+	timings           []*timing
+	kinds             map[string][]event  // the changes
+	judged            map[string][]judged // by the kind of change: one for each of timings
 
 	mu       sync.Mutex
 	problems []string
@@ -33,9 +36,6 @@ type row struct {
 	slowest        time.Duration
 }
 
-// spread is of how long answers took.
-type spread struct{ p50, p99 time.Duration }
-
 func newResult() *Result { return &Result{reloads: map[string]int{}, upgrades: map[string]int{}} }
 
 // problem takes note of what should not be, other than a loss.
@@ -45,41 +45,23 @@ func (r *Result) problem(format string, args ...any) {
 	r.problems = append(r.problems, fmt.Sprintf(format, args...))
 }
 
-// aftermath is how long after a change an answer still counts as one around it.
-const aftermath = time.Second
-
 // finish works the table out.
 func (r *Result) finish(o *Origin, events []event) {
 	twice := o.executions()
 	for _, row := range r.rows {
 		row.twice = twice[row.Report.kind]
-		var steady, around []time.Duration
 		for _, s := range row.samples {
 			row.slowest = max(row.slowest, s.took)
-			if nearEvent(s, events) {
-				around = append(around, s.took)
-			} else {
-				steady = append(steady, s.took)
-			}
 		}
-		row.steady, row.around = spreadOf(steady), spreadOf(around)
+		row.steady, row.around = spreadSteady(row.samples, events), spreadAround(row.samples, events)
 		if row.OK == 0 {
 			r.problem("no request of %q, %v away, was answered", row.name, row.roundTrip)
 		}
 	}
-}
-
-func nearEvent(s sample, events []event) bool {
-	i, _ := slices.BinarySearchFunc(events, s.at, func(e event, at time.Time) int { return cmp.Compare(e.to.Add(aftermath).UnixNano(), at.UnixNano()) })
-	return i < len(events) && s.at.Add(s.took).After(events[i].from)
-}
-
-func spreadOf(all []time.Duration) spread {
-	if len(all) == 0 {
-		return spread{}
+	problems := slices.Concat(r.growth(), r.kernel.problems(), r.judgeTimes(events))
+	for _, p := range problems {
+		r.problem("%s", p)
 	}
-	slices.Sort(all)
-	return spread{all[len(all)/2], all[len(all)*99/100]}
 }
 
 // Lost says whether anything was: a request that failed, one that was executed twice, an idle connection that was closed; or whether
@@ -106,15 +88,10 @@ func (r *Result) Failed(prefix string) (n int64) {
 func (r *Result) Print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "clients\tRTT\trequests\tok\tfailed\tdouble\tclosed idle\tapart\tp50/p99 steady\tp50/p99 around changes\tmax\t")
-	var total Report
-	twice := 0
+	total, twice := r.total(), 0
 	for _, row := range r.rows {
 		fmt.Fprintf(t, "%s\t%d ms\t%d\t%d\t%d\t%d\t%d\t%d\t%v\t%v\t%s\t\n", row.name, row.roundTrip.Milliseconds(),
 			row.OK+row.Failed+row.Apart, row.OK, row.Failed, row.twice, row.ClosedUnder, row.Apart, row.steady, row.around, inMs(row.slowest))
-		total.OK += row.OK
-		total.Failed += row.Failed
-		total.Apart += row.Apart
-		total.ClosedUnder += row.ClosedUnder
 		twice += row.twice
 	}
 	fmt.Fprintf(t, "all\t\t%d\t%d\t%d\t%d\t%d\t%d\t\t\t\t\n",
@@ -123,7 +100,30 @@ func (r *Result) Print(w io.Writer) error {
 		return err
 	}
 	r.printRest(w)
+	if len(r.timings) > 0 {
+		if err := r.printTimes(w); err != nil {
+			return err
+		}
+	}
+	r.printProblems(w)
 	return nil
+}
+
+// total adds the rows up.
+func (r *Result) total() *Report {
+	var all Report
+	for _, row := range r.rows {
+		row.mu.Lock()
+		all.OK += row.OK
+		all.Failed += row.Failed
+		all.Apart += row.Apart
+		all.ClosedUnder += row.ClosedUnder
+		all.ToldToClose += row.ToldToClose
+		all.Opened += row.Opened
+		all.Refused += row.Refused
+		row.mu.Unlock()
+	}
+	return &all
 }
 
 func (r *Result) printRest(w io.Writer) {
@@ -135,7 +135,13 @@ func (r *Result) printRest(w io.Writer) {
 		}
 	}
 	fmt.Fprintf(w, "The first generation, new: %v\nThe last one, new: %v\nThe one before it, having served: %v\n", r.first, r.last, r.loaded)
-	fmt.Fprintf(w, "The kernel, in this network namespace: %s\n", r.kernel)
+	if young, late := r.youngAndLate(); len(r.generations) > 1 {
+		fmt.Fprintf(w, "A young generation under load: %v\nA late one: %v\n", young, late)
+	}
+	r.kernel.print(w, r.total().Refused)
+}
+
+func (r *Result) printProblems(w io.Writer) {
 	for _, row := range r.rows {
 		for _, text := range slices.Sorted(maps.Keys(row.Errors)) {
 			fmt.Fprintf(w, "FAILED: %s, %d ms away: %d times %s\n", row.name, row.roundTrip.Milliseconds(), row.Errors[text], text)
@@ -156,7 +162,3 @@ func tally(counts map[string]int) string {
 	}
 	return fmt.Sprintf("%d%s", sum, strings.Replace(b.String(), ", ", ": ", 1))
 }
-
-func (s spread) String() string { return inMs(s.p50) + "/" + inMs(s.p99) }
-
-func inMs(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }

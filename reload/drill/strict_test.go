@@ -42,6 +42,7 @@ func TestStrict(t *testing.T) {
 		"kept":      func(d Dial, base string) Client { return KeepAlive(d, base, 0) },
 		"anew":      func(d Dial, base string) Client { return EachAnew(d, base, 0) },
 		"POST":      func(d Dial, base string) Client { return Posts(d, base, 0) },
+		"paced":     func(d Dial, base string) Client { return Paced(d, base, time.Millisecond, false) },
 		"pipelined": func(d Dial, base string) Client { return Pipelined(d, base, 0) },
 		"upload":    Uploads,
 		"download":  Downloads,
