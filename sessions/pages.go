@@ -13,7 +13,7 @@ import (
 // Pages is the login host: /login, /register where registration is open, /logout, and / that says who you are.
 func (s *Service) Pages() http.Handler {
 	p := &loginPages{routes{service: s}, s}
-	p.paths = withAssets("", map[string]route{
+	p.paths = s.withAssets("", map[string]route{
 		"/":           {get: p.home},
 		"/login":      {get: p.loginForm, post: p.logIn},
 		"/logout":     {get: p.home, post: p.logOut},
