@@ -20,6 +20,9 @@ type view struct {
 	Host     string // where the login leads, or was refused
 	Flow     string // the sealed request, passed on by the forms
 	Error    string
+	ErrorIn  string // the section of the account page whose form it is about
+	Done     string // what a form of the account page did
+	Logins   []loginView
 	Again    string // where to start over
 	Register bool   // whether one may make an account
 	SendsOn  string // a source for CSP: where a form's answer redirects to, beside this origin
@@ -38,7 +41,7 @@ var samples = []view{
 	{language: english},
 	{
 		language: languages[1], Base: "/.edge", User: "alice", Name: "alice", Host: "wiki.example.org", Flow: "f", Error: ErrBadCredentials.Error(),
-		Again: "/", Register: true,
+		Again: "/", Register: true, ErrorIn: "password", Logins: []loginView{{Here: true}},
 	},
 }
 
