@@ -150,8 +150,11 @@ func (p *loginPages) endSessions(w http.ResponseWriter, r *http.Request, l *live
 	redirect(w, "/logged-out")
 }
 
-// errDiffer says that a new password was typed in two ways.
-var errDiffer = errors.New("the new password is not the same both times")
+// What a change of the password is refused for, beside what Users say.
+var (
+	errDiffer  = errors.New("the new password is not the same both times")
+	errCurrent = errors.New("the current password is wrong")
+)
 
 // changePassword ends every session of the user, and gives this browser a new one.
 func (p *loginPages) changePassword(w http.ResponseWriter, r *http.Request, l *live) {
@@ -161,6 +164,9 @@ func (p *loginPages) changePassword(w http.ResponseWriter, r *http.Request, l *l
 		return
 	}
 	user, err := p.users.ChangePassword(r.Context(), l.User, form.Get("current"), form.Get("new"))
+	if errors.Is(err, ErrBadCredentials) {
+		err = errCurrent
+	}
 	if err != nil {
 		p.refuseAccount(w, r, l, "password", err)
 		return

@@ -10,7 +10,7 @@ type moment struct {
 // moment tells a time in the server's own time zone, which it names: the person's is not known.
 func (l language) moment(t, now time.Time) moment {
 	t = t.Local()
-	return moment{t.Format(time.RFC3339), t.Format(l.T("2 January 2006, 15:04 MST")), l.ago(now.Sub(t))}
+	return moment{t.Format(time.RFC3339), t.Format(l.T("2 Jan 2006, 15:04 MST")), l.ago(now.Sub(t))}
 }
 
 func (l language) ago(d time.Duration) string {

@@ -174,6 +174,7 @@ var refused = []struct {
 	{ErrTaken, http.StatusConflict},
 	{ErrBadName, http.StatusUnprocessableEntity},
 	{ErrBadPassword, http.StatusUnprocessableEntity},
+	{errCurrent, http.StatusForbidden},
 	{errDiffer, http.StatusUnprocessableEntity},
 	{ErrBusy, http.StatusServiceUnavailable},
 }
