@@ -18,6 +18,7 @@ type browser struct {
 	off     bool                         // cookies are switched off
 	stop    string                       // do not follow a redirect whose address holds this
 	accept  string                       // Accept-Language
+	referer string                       // Referer
 	agent   string                       // User-Agent
 	visited int
 }
@@ -75,6 +76,9 @@ func (b *browser) once(method string, u *url.URL, form url.Values) page {
 		r.Header.Set("Accept-Language", b.accept)
 	}
 	r.Header.Set("User-Agent", cmp.Or(b.agent, "Browser/1.0"))
+	if b.referer != "" {
+		r.Header.Set("Referer", b.referer)
+	}
 	for name, value := range b.jar[u.Host] {
 		r.Header.Add("Cookie", name+"="+value)
 	}

@@ -38,7 +38,7 @@ func (v *view) dress(t *Theme) {
 
 // samples are views that own templates are tried with.
 var samples = []view{
-	{language: english},
+	{language: english, Again: "/"},
 	{
 		language: languages[1], Base: "/.edge", User: "alice", Name: "alice", Host: "wiki.example.org", Flow: "f", Error: ErrBadCredentials.Error(),
 		Again: "/", Register: true, ErrorIn: "password", Logins: []loginView{{Here: true}},
