@@ -60,9 +60,11 @@ func TestScreens(t *testing.T) {
 	tab.picture("nothing-here")
 	tab.open(p.url(wikiHost, "/.edge/auth/callback?code=x&flow=y"))
 	tab.picture("login-not-completed")
-	tab.open(p.url(wikiHost, "/"))
+
+	b = openBrowser(t, p.pin(loginHost), "MAP *.test 127.0.0.1") // a browser has a minute
+	tab = b.tab()
+	tab.open(login("/login"))
 	tab.fill("alice", password)
-	tab.open(login("/account"))
 	tab.picture("account")
 	tab.language("zh-CN")
 	tab.picture("account-zh")
@@ -192,21 +194,28 @@ func smaller(picture []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	all := image.NewRGBA(from.Bounds())
+	draw.Draw(all, all.Bounds(), from, image.Point{}, draw.Src)
 	count := map[color.RGBA]int{}
-	for y := range from.Bounds().Dy() {
-		for x := range from.Bounds().Dx() {
-			count[color.RGBAModel.Convert(from.At(x, y)).(color.RGBA)]++
-		}
+	for c := range slices.Chunk(all.Pix, 4) {
+		count[color.RGBA{c[0], c[1], c[2], c[3]}]++
 	}
 	order := slices.SortedFunc(maps.Keys(count), func(a, b color.RGBA) int {
-		return cmp.Or(cmp.Compare(count[b], count[a]), strings.Compare(fmt.Sprint(a), fmt.Sprint(b)))
+		return cmp.Or(cmp.Compare(count[b], count[a]), cmp.Compare(a.R, b.R), cmp.Compare(a.G, b.G), cmp.Compare(a.B, b.B))
 	})
 	var used color.Palette
 	for _, c := range order[:min(len(order), 64)] {
 		used = append(used, c)
 	}
+	nearest := map[color.RGBA]uint8{}
+	for _, c := range order {
+		nearest[c] = uint8(used.Index(c))
+	}
 	to := image.NewPaletted(from.Bounds(), used)
-	draw.Draw(to, to.Bounds(), from, image.Point{}, draw.Src)
+	for i := range to.Pix {
+		p := all.Pix[4*i:]
+		to.Pix[i] = nearest[color.RGBA{p[0], p[1], p[2], p[3]}]
+	}
 	var out bytes.Buffer
 	err = (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, to)
 	return out.Bytes(), err
