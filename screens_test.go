@@ -20,6 +20,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -40,7 +41,7 @@ func TestScreens(t *testing.T) {
 	} {
 		p.logInAs(agent, "alice")
 	}
-	b := openBrowser(t, p.pin(loginHost), "MAP *.test 127.0.0.1")
+	b := openBrowserFor(t, 10*time.Minute, p.pin(loginHost), "MAP *.test 127.0.0.1")
 	tab := b.tab()
 	login := func(rest string) string { return p.url(loginHost, rest) }
 	tab.open(login("/"))
@@ -61,8 +62,6 @@ func TestScreens(t *testing.T) {
 	tab.open(p.url(wikiHost, "/.edge/auth/callback?code=x&flow=y"))
 	tab.picture("login-not-completed")
 
-	b = openBrowser(t, p.pin(loginHost), "MAP *.test 127.0.0.1") // a browser has a minute
-	tab = b.tab()
 	tab.open(login("/login"))
 	tab.fill("alice", password)
 	tab.picture("account")

@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -78,6 +79,11 @@ func (p *loginPages) refuseAccount(w http.ResponseWriter, r *http.Request, l *li
 	}
 }
 
+// told logs what a person did to the own account.
+func told(r *http.Request, l *live, what string) {
+	slog.Info(what, "user", l.User, "session", l.id, "client", r.RemoteAddr)
+}
+
 // done leads back to the account page, which says what was done.
 func done(w http.ResponseWriter, what string) {
 	redirect(w, accountPath+"?"+url.Values{"done": {what}}.Encode())
@@ -130,6 +136,7 @@ func (p *loginPages) endSession(w http.ResponseWriter, r *http.Request, l *live)
 		p.down(w, r, err)
 		return
 	}
+	told(r, l, "session ended")
 	done(w, "session")
 }
 
@@ -140,6 +147,7 @@ func (p *loginPages) endSessions(w http.ResponseWriter, r *http.Request, l *live
 			p.down(w, r, err)
 			return
 		}
+		told(r, l, "other sessions ended")
 		done(w, "others")
 		return
 	}
@@ -147,6 +155,7 @@ func (p *loginPages) endSessions(w http.ResponseWriter, r *http.Request, l *live
 		p.down(w, r, err)
 		return
 	}
+	told(r, l, "all sessions ended")
 	redirect(w, "/logged-out")
 }
 
@@ -175,6 +184,7 @@ func (p *loginPages) changePassword(w http.ResponseWriter, r *http.Request, l *l
 		p.down(w, r, err)
 		return
 	}
+	told(r, l, "password changed")
 	done(w, "password")
 }
 
