@@ -59,6 +59,9 @@ func TestScreens(t *testing.T) {
 	tab.picture("link-not-valid")
 	tab.open(login("/nothing"))
 	tab.picture("nothing-here")
+	tab.open("data:text/html,<form method=post action='" + login("/login") + "'><button>x</button></form>")
+	tab.load(chromedp.Click(chromedp.CSS("button")))
+	tab.picture("form-refused")
 	tab.open(p.url(wikiHost, "/.edge/auth/callback?code=x&flow=y"))
 	tab.picture("login-not-completed")
 
