@@ -8,7 +8,7 @@
 # make pgo    makes default.pgo anew, by which the compiler knows what runs most
 # make drill  reloads edge 200 times and upgrades it 30 times, 10 of them to a process that cannot take over, under clients that never retry, in
 #             a network namespace of its own where that is permitted, and prints what was lost: nothing, or it fails. Three minutes
-# make screens   takes pictures of every login page into docs/screens, with Debian's Chromium. No part of CI
+# make screens   takes pictures of every login page into docs/screens, with Debian's Chromium and a Chinese font (fonts-wqy-microhei). No part of CI
 # make bench  measures edge beside nginx, HAProxy and Caddy, for 14 minutes; BENCH="-write" keeps the table. No part of CI
 
 # Packages that the tests need, and the programs in them that show whether they are there.
