@@ -10,6 +10,7 @@
 #             a network namespace of its own where that is permitted, and prints what was lost: nothing, or it fails. Two minutes, for which it needs the
 #             machine for itself
 # make drill-long  the same with 5000 reloads and 300 upgrades, for some 20 minutes. No part of CI
+# make screens   takes pictures of every login page into docs/screens, with Debian's Chromium and a Chinese font (fonts-wqy-microhei). No part of CI
 # make bench  measures edge beside nginx, HAProxy and Caddy, for 14 minutes; BENCH="-write" keeps the table. No part of CI
 # make drill-peers   has the clients of the drill ask edge, nginx, haproxy and Caddy, each while it reloads or replaces its program: seven minutes,
 #                    for the table in docs/ZERO-LOSS.md. No part of CI. PEERS="-only nginx -reloads 5 -for 5s" drills less
@@ -36,7 +37,7 @@ FUZZSHORT = 5s
 BENCH =
 PEERS =
 
-.PHONY: run build test check fuzz conformance tools pgo drill drill-long bench bench-tools conformance-tools
+.PHONY: run build test check fuzz conformance tools pgo drill drill-long screens bench bench-tools conformance-tools
 
 run: build
 	exec bin/edge -c conf/edge.toml
@@ -111,6 +112,10 @@ drill-peers: build
 	@test -e /usr/lib/nginx/modules/ngx_stream_module.so || echo "Install libnginx-mod-stream too. Without it nginx relays no tunnels here."
 	go build -o bin/peers ./reload/drill/peers
 	exec bin/peers $(PEERS)
+
+screens: tools
+	mkdir -p docs/screens
+	go test -count=1 -run '^TestScreens$$' . -screens docs/screens
 
 bench: bench-tools
 	go build -o bin/bench ./bench

@@ -110,8 +110,8 @@ func TestRegisterInBrowser(t *testing.T) {
 	tab.open(p.url(filesHost, "/"))
 	tab.sees(p.url(filesHost, "/"), `"Remote-User":["bob"]`)
 	tab.open(p.url(loginHost, "/"))
-	tab.sees(p.url(loginHost, "/"), "signed in as bob")
-	tab.shoot("home")
+	tab.sees(p.url(loginHost, "/account"), "signed in as bob")
+	tab.shoot("account")
 	b.wantErrors()
 }
 

@@ -84,12 +84,17 @@ type browser struct {
 // openBrowser opens a browser for a minute at most. It finds hosts by these rules, and believes one key whoever signed it.
 func openBrowser(t *testing.T, pin, rules string) *browser {
 	t.Helper()
+	return openBrowserFor(t, time.Minute, pin, rules)
+}
+
+func openBrowserFor(t *testing.T, limit time.Duration, pin, rules string) *browser {
+	t.Helper()
 	bin, err := exec.LookPath("chromium")
 	if err != nil {
 		needs(t, "chromium")
 	}
-	minute, end := context.WithTimeout(context.Background(), time.Minute)
-	allocator, endAllocator := chromedp.NewExecAllocator(minute, append(chromedp.DefaultExecAllocatorOptions[:],
+	limited, end := context.WithTimeout(context.Background(), limit)
+	allocator, endAllocator := chromedp.NewExecAllocator(limited, append(chromedp.DefaultExecAllocatorOptions[:],
 		// The library adds headless, a profile that it removes, and for root no sandbox.
 		chromedp.ExecPath(bin), chromedp.DisableGPU, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("no-proxy-server", true), chromedp.Flag("host-resolver-rules", rules), chromedp.Flag("ignore-certificate-errors-spki-list", pin))...)

@@ -249,6 +249,12 @@ type Login struct {
 	Registration Registration
 	Idle         time.Duration // a session unused for this long ends
 	Lifetime     time.Duration // and so does any session of this age
+
+	// How the pages look. The files are not read here.
+	Title     string // the name of the place; "": none
+	Logo      File   // a picture; its Path is "" where there is none
+	Color     string // the accent, "#rrggbb" in lower case
+	Templates File   // a folder with pages in place of ours; its Path is "" where there is none
 }
 
 // Drain is [drain].

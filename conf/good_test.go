@@ -321,7 +321,7 @@ targets = "http://localhost"
 
 	{"login's defaults", https + login,
 		func(c *Config) any { l := *c.Login; l.Pos = Pos{}; return l },
-		Login{Host: "login.localhost", Registration: Closed, Idle: 12 * time.Hour, Lifetime: 168 * time.Hour}},
+		Login{Host: "login.localhost", Registration: Closed, Idle: 12 * time.Hour, Lifetime: 168 * time.Hour, Color: "#3557d4"}},
 	{"open registration", `
 [login]
 host = "Login.Localhost."

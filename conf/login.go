@@ -15,6 +15,7 @@ func (l *loader) login(v value) {
 	defer t.done()
 	l.loginHost = exactHost(t.need("host"))
 	lg := &Login{Pos: t.pos(), Host: l.loginHost.Name, Registration: registration(t.get("registration"))}
+	lg.theme(t)
 	idle := t.get("idle")
 	lg.Idle = idle.duration(12 * time.Hour)
 	lg.Lifetime = t.get("lifetime").duration(168 * time.Hour)

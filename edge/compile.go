@@ -26,7 +26,7 @@ func (snap *Snapshot) compile(s *Server, sockets *listeners.Draft) {
 	snap.keepFiles(s.live.Load())
 	ports := ports(sockets)
 	if cfg.Login != nil {
-		snap.login = sessions.New(s.sessions, s.users, cfg.Login, hosts{snap})
+		snap.login = sessions.New(s.sessions, s.users, cfg.Login, hosts{snap}).Dressed(snap.theme)
 	}
 	for _, l := range cfg.Listeners {
 		c := &listener{conf: l, port: ports[l.Name], trust: trust(l)}

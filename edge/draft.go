@@ -84,6 +84,7 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 	snap.log, err = s.openLog(old, cfg)
 	wrong.take(cfg.Log.Pos, err)
 	if cfg.Login != nil {
+		wrong.add(snap.draftTheme()...)
 		wrong.take(cfg.Login.Pos, s.openLogin(cfg))
 	}
 	sockets, list := s.table.Draft(specs(cfg))
@@ -132,6 +133,9 @@ func Check(cfg *conf.Config) error {
 	wrong.add(list...)
 	wrong.add(checkFolders(cfg)...)
 	wrong.add((&Snapshot{conf: cfg}).draftRules(nil)...)
+	if cfg.Login != nil {
+		wrong.add((&Snapshot{conf: cfg}).draftTheme()...)
+	}
 	return wrong.err()
 }
 

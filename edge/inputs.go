@@ -32,6 +32,9 @@ func inputsOf(cfg *conf.Config) inputs {
 	for _, path := range named(cfg) {
 		in.known = in.known && hashFile(given, path)
 	}
+	for _, path := range ownPages(cfg) {
+		in.known = in.known && hashFile(given, path)
+	}
 	for _, c := range cfg.Certificates {
 		if c.Dir == "" {
 			continue
@@ -47,6 +50,21 @@ func inputsOf(cfg *conf.Config) inputs {
 	given.Sum(in.given[:0])
 	made.Sum(in.made[:0])
 	return in
+}
+
+// ownPages are the files in the folder of the login's own pages.
+func ownPages(cfg *conf.Config) (paths []string) {
+	if cfg.Login == nil || cfg.Login.Templates.Path == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(cfg.Login.Templates.Path)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		paths = append(paths, filepath.Join(cfg.Login.Templates.Path, e.Name()))
+	}
+	return paths
 }
 
 // settled gives the inputs of what was drafted between two looks at them. What has changed meanwhile may have been read before or after.

@@ -44,6 +44,12 @@ func (s *Server) closeLogin() {
 	}
 }
 
+// draftTheme reads how the login pages look.
+func (snap *Snapshot) draftTheme() (wrong conf.Errors) {
+	snap.theme, wrong = sessions.NewTheme(snap.conf.Login)
+	return wrong
+}
+
 // hosts is what the login must know of a configuration.
 type hosts struct{ snap *Snapshot }
 

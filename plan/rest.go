@@ -87,7 +87,8 @@ func (d *differ) login() {
 func loginFacts(l *conf.Login) []fact {
 	at := cost{words: "the browsers' cookies are the old host's: who wants to enter another vhost logs in again", loses: true}
 	all := cost{words: "holds for sessions that are open, too"}
-	return []fact{{"host", l.Host, at}, {"registration", string(l.Registration), none}, {"idle", l.Idle, all}, {"lifetime", l.Lifetime, all}}
+	return []fact{{"host", l.Host, at}, {"registration", string(l.Registration), none}, {"idle", l.Idle, all}, {"lifetime", l.Lifetime, all},
+		{"title", l.Title, none}, {"logo", l.Logo.Path, none}, {"color", l.Color, none}, {"templates", l.Templates.Path, none}}
 }
 
 func drainFacts(c conf.Drain) []fact {

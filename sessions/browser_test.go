@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"cmp"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -17,6 +18,8 @@ type browser struct {
 	off     bool                         // cookies are switched off
 	stop    string                       // do not follow a redirect whose address holds this
 	accept  string                       // Accept-Language
+	referer string                       // Referer
+	agent   string                       // User-Agent
 	visited int
 }
 
@@ -52,6 +55,7 @@ func (b *browser) send(method, address string, form url.Values) page {
 		if u, err = u.Parse(location); err != nil {
 			b.t.Fatal(err)
 		}
+		u.Fragment = "" // which a browser keeps for itself
 		method, form = "GET", nil
 	}
 	b.t.Fatalf("redirected for ever, at last to %s", u)
@@ -71,7 +75,10 @@ func (b *browser) once(method string, u *url.URL, form url.Values) page {
 	if b.accept != "" {
 		r.Header.Set("Accept-Language", b.accept)
 	}
-	r.Header.Set("User-Agent", "Browser/1.0")
+	r.Header.Set("User-Agent", cmp.Or(b.agent, "Browser/1.0"))
+	if b.referer != "" {
+		r.Header.Set("Referer", b.referer)
+	}
 	for name, value := range b.jar[u.Host] {
 		r.Header.Add("Cookie", name+"="+value)
 	}

@@ -17,7 +17,7 @@ import (
 // shownTexts are all English texts that a person can get to see: of the pages, of the code, and what is refused with a reason.
 func shownTexts(t *testing.T) map[string]bool {
 	texts := map[string]bool{}
-	for _, page := range pages {
+	for _, page := range builtIn {
 		for _, tmpl := range page.Templates() {
 			if tmpl.Tree != nil {
 				textsOf(t, tmpl.Tree.Root, texts)

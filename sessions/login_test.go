@@ -43,7 +43,7 @@ func TestLogoutAtLoginHost(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser()
 	b.logIn("https://" + wiki + "/")
-	if p := b.get("https://" + loginHost + "/logged-out"); p.url.Path != "/" || !strings.Contains(p.body, "alice") {
+	if p := b.get("https://" + loginHost + "/logged-out"); p.url.Path != accountPath || !strings.Contains(p.body, "alice") {
 		t.Errorf("a GET of /logged-out ended at %s: %s", p.url, p.body)
 	}
 	b.post("https://"+loginHost+"/logout", nil)

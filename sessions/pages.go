@@ -3,6 +3,7 @@ package sessions
 import (
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"time"
@@ -10,15 +11,16 @@ import (
 	"edge/conf"
 )
 
-// Pages is the login host: /login, /register where registration is open, /logout, and / that says who you are.
+// Pages is the login host: /login, /register where registration is open, /logout, and the account page.
 func (s *Service) Pages() http.Handler {
 	p := &loginPages{routes{service: s}, s}
-	p.paths = withAssets("", map[string]route{
+	p.paths = s.withAssets("", map[string]route{
 		"/":           {get: p.home},
 		"/login":      {get: p.loginForm, post: p.logIn},
 		"/logout":     {get: p.home, post: p.logOut},
 		"/logged-out": {get: p.loggedOut},
 	})
+	maps.Copy(p.paths, p.accountRoutes())
 	if s.registers() {
 		p.paths["/register"] = route{get: p.registerForm, post: p.register}
 	}
@@ -47,9 +49,7 @@ func (p *loginPages) home(w http.ResponseWriter, r *http.Request) {
 	case l == nil:
 		p.show(w, r, http.StatusOK, "nobody", p.view())
 	default:
-		v := p.view()
-		v.User = l.User
-		p.show(w, r, http.StatusOK, "home", v)
+		redirect(w, accountPath)
 	}
 }
 
@@ -174,6 +174,8 @@ var refused = []struct {
 	{ErrTaken, http.StatusConflict},
 	{ErrBadName, http.StatusUnprocessableEntity},
 	{ErrBadPassword, http.StatusUnprocessableEntity},
+	{errCurrent, http.StatusForbidden},
+	{errDiffer, http.StatusUnprocessableEntity},
 	{ErrBusy, http.StatusServiceUnavailable},
 }
 

@@ -2,62 +2,47 @@ package sessions
 
 import (
 	"bytes"
-	"cmp"
-	"embed"
-	"html/template"
-	"io/fs"
+	"fmt"
 	"log/slog"
 	"net/http"
-	"path"
 	"strings"
 )
-
-//go:embed pages
-var files embed.FS
-
-var pages = parsePages(files)
-
-// parsePages reads the pages, by name. NAME.html says what stands in the layout's "page", and defines its "title". What is called layout
-// or account-… is part of every page.
-func parsePages(fsys fs.FS) map[string]*template.Template {
-	names, err := fs.Glob(fsys, "pages/*.html")
-	shared := template.New("")
-	texts := map[string]string{}
-	for _, file := range names {
-		name := strings.TrimSuffix(path.Base(file), ".html")
-		text, readErr := fs.ReadFile(fsys, file)
-		err = cmp.Or(err, readErr)
-		if name == "layout" || strings.HasPrefix(name, "account-") {
-			template.Must(shared.New(name).Parse(string(text)))
-		} else {
-			texts[name] = string(text)
-		}
-	}
-	if err != nil {
-		panic(err)
-	}
-	parsed := map[string]*template.Template{}
-	for name, text := range texts {
-		set := template.Must(shared.Clone())
-		page := template.Must(set.New(name).Parse(text))
-		template.Must(set.AddParseTree("page", page.Tree))
-		parsed[name] = set.Lookup("layout")
-	}
-	return parsed
-}
 
 // view is what a page shows. Everything in it is escaped by html/template.
 type view struct {
 	language        // of the texts, given by show
+	Title    string // the name of the place; given by show, as Logo and Version
+	Logo     string // below Base
+	Version  string // of what pages ask for, so that no old one is shown
 	Base     string // before the addresses of the page's own style and forms: "" or "/.edge"
 	User     string // who is signed in
 	Name     string // what was typed as name
 	Host     string // where the login leads, or was refused
 	Flow     string // the sealed request, passed on by the forms
 	Error    string
+	ErrorIn  string // the section of the account page whose form it is about
+	Done     string // what a form of the account page did
+	Logins   []loginView
 	Again    string // where to start over
 	Register bool   // whether one may make an account
 	SendsOn  string // a source for CSP: where a form's answer redirects to, beside this origin
+}
+
+// dress puts in what the theme says.
+func (v *view) dress(t *Theme) {
+	v.Title, v.Logo, v.Version = t.title, "icon.svg", t.version
+	if t.logo != nil {
+		v.Logo = "logo"
+	}
+}
+
+// samples are views that own templates are tried with.
+var samples = []view{
+	{language: english, Again: "/"},
+	{
+		language: languages[1], Base: "/.edge", User: "alice", Name: "alice", Host: "wiki.example.org", Flow: "f", Error: ErrBadCredentials.Error(),
+		Again: "/", Register: true, ErrorIn: "password", Logins: []loginView{{Here: true}},
+	},
 }
 
 // setPageHeaders is for every answer of ours, redirects as well.
@@ -73,37 +58,53 @@ func policy(sendsOn string) string {
 	return "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self' " + sendsOn
 }
 
-// show writes the page of this name, in the language of the request.
+// show writes the page of this name, in the language of the request. Where an own template fails after all, ours is shown.
 func (s *Service) show(w http.ResponseWriter, r *http.Request, status int, name string, v view) {
 	v.language = languageOf(r)
-	var page bytes.Buffer
-	if err := pages[name].Execute(&page, v); err != nil {
+	v.dress(s.theme)
+	page, err := s.theme.pages.render(name, v)
+	if err != nil {
 		slog.Error("login page", "page", name, "error", err)
-		status, page = http.StatusInternalServerError, *bytes.NewBufferString("internal error")
+		page, err = builtIn.render(name, v)
+	}
+	if err != nil {
+		status, page = http.StatusInternalServerError, []byte("internal error")
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", strings.TrimSpace(policy(v.SendsOn)))
 	w.WriteHeader(status)
-	w.Write(page.Bytes())
+	w.Write(page)
 }
 
-// asset serves an embedded file beside the pages.
-func asset(name, contentType string) route {
-	data, err := files.ReadFile("pages/" + name)
-	if err != nil {
-		panic(err)
+func (set pageSet) render(name string, v view) ([]byte, error) {
+	page, ok := set[name]
+	if !ok {
+		return nil, fmt.Errorf("there is no page %q", name)
 	}
+	var out bytes.Buffer
+	err := page.Execute(&out, v)
+	return out.Bytes(), err
+}
+
+// fixed serves what stays the same for the life of a theme.
+func fixed(data []byte, contentType string) route {
 	return route{get: func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", contentType)
-		w.Header().Set("Cache-Control", "public, max-age=3600")
+		h := w.Header()
+		h.Set("Content-Type", contentType)
+		h.Set("Cache-Control", "public, max-age=3600")
+		// A picture may be opened as a page of its own, on the host that takes passwords.
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
 		w.Write(data)
 	}}
 }
 
 // withAssets adds the files that every page asks for.
-func withAssets(base string, paths map[string]route) map[string]route {
-	paths[base+"/style.css"] = asset("style.css", "text/css; charset=utf-8")
-	paths[base+"/icon.svg"] = asset("icon.svg", "image/svg+xml")
+func (s *Service) withAssets(base string, paths map[string]route) map[string]route {
+	paths[base+"/style.css"] = fixed(s.theme.style, "text/css; charset=utf-8")
+	paths[base+"/icon.svg"] = fixed(s.theme.icon, "image/svg+xml")
+	if s.theme.logo != nil {
+		paths[base+"/logo"] = fixed(s.theme.logo, s.theme.kind)
+	}
 	return paths
 }

@@ -10,11 +10,18 @@ type Service struct {
 	*Store
 	hosts Hosts
 	conf  *conf.Login
+	theme *Theme
 }
 
-// New makes the login of a configuration. None of the arguments may be nil.
+// New makes the login of a configuration, whose pages look as ours do. None of the arguments may be nil.
 func New(db *DB, users Users, login *conf.Login, hosts Hosts) *Service {
-	return &Service{Store: newStore(db, users, login), hosts: hosts, conf: login}
+	return &Service{Store: newStore(db, users, login), hosts: hosts, conf: login, theme: plain}
+}
+
+// Dressed is the same login with pages that look as theme says. It is called before the first use.
+func (s *Service) Dressed(theme *Theme) *Service {
+	s.theme = theme
+	return s
 }
 
 // loginURL is the login host's origin; port as splitAuthority returns it. All hosts are reached by the same port.

@@ -45,6 +45,8 @@ type Users interface {
 	Verify(ctx context.Context, name, password string) (User, error)
 	// Get is asked for every request of a session; its name is canonical. ErrNoUser; any other error means that nobody knows.
 	Get(ctx context.Context, name string) (User, error)
+	// ChangePassword ends every session of the user, who proves to be it by the current password as for Verify; ErrBadPassword for the new one.
+	ChangePassword(ctx context.Context, name, current, password string) (User, error)
 	// Create makes an account: ErrTaken, ErrBadName, ErrBadPassword, ErrBusy.
 	Create(ctx context.Context, name, password string) (User, error)
 }

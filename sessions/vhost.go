@@ -15,7 +15,7 @@ const (
 // Vhost serves /.edge/ on the virtual host with this id: where a login arrives, and where one logs out.
 func (s *Service) Vhost(id string) http.Handler {
 	v := &vhostPages{routes{service: s, base: "/.edge"}, s, id}
-	v.paths = withAssets("/.edge", map[string]route{
+	v.paths = s.withAssets("/.edge", map[string]route{
 		callbackPath:        {get: v.callback, onlyGet: true}, // a link preview's HEAD must not use up the code
 		reserved + "logout": {get: v.logoutForm, post: v.logOut},
 	})

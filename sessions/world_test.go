@@ -90,6 +90,15 @@ func (a *accounts) Verify(ctx context.Context, name, password string) (User, err
 	return User{}, fmt.Errorf("in memory: %w", ErrBadCredentials)
 }
 
+func (a *accounts) ChangePassword(ctx context.Context, name, current, password string) (User, error) {
+	user, err := a.Verify(ctx, name, current)
+	if err != nil {
+		return User{}, err
+	}
+	a.set(name, password, user.Epoch+1, user.Groups...)
+	return a.Get(ctx, name)
+}
+
 func (a *accounts) Create(ctx context.Context, name, password string) (User, error) {
 	if _, err := a.Get(ctx, name); !errors.Is(err, ErrNoUser) {
 		return User{}, ErrTaken

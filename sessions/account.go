@@ -1,0 +1,192 @@
+package sessions
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/google/uuid"
+)
+
+const accountPath = "/account"
+
+// accountRoutes are the account page and its forms. Each feature of a login has its own forms below /account/.
+func (p *loginPages) accountRoutes() map[string]route {
+	return map[string]route{
+		accountPath:                    {get: p.account},
+		"/account/sessions/end":        {post: p.own(p.endSession)},
+		"/account/sessions/end-all":    {post: p.own(p.endSessions)},
+		"/account/password":            {post: p.own(p.changePassword)},
+		"/.well-known/change-password": {get: toPassword},
+	}
+}
+
+// sections fill in their part of the account page, which the template account-NAME shows.
+func (p *loginPages) sections() []func(r *http.Request, l *live, v *view) error {
+	return []func(r *http.Request, l *live, v *view) error{p.sessionsSection}
+}
+
+// own lets through who is signed in: what a form of the account page does, it does to the login of the browser that sent it.
+func (p *loginPages) own(do func(w http.ResponseWriter, r *http.Request, l *live)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		l, err := p.signedIn(r)
+		switch {
+		case err != nil:
+			p.down(w, r, err)
+		case l == nil:
+			redirect(w, "/login")
+		default:
+			do(w, r, l)
+		}
+	}
+}
+
+// account shows the page. What ?done= may say is fixed.
+func (p *loginPages) account(w http.ResponseWriter, r *http.Request) {
+	p.own(func(w http.ResponseWriter, r *http.Request, l *live) {
+		v := p.view()
+		v.Done = r.URL.Query().Get("done")
+		p.showAccount(w, r, http.StatusOK, l, v)
+	})(w, r)
+}
+
+// showAccount shows the page to whom l is, with what a form had to say.
+func (p *loginPages) showAccount(w http.ResponseWriter, r *http.Request, status int, l *live, v view) {
+	v.User, v.language = l.User, languageOf(r)
+	for _, fill := range p.sections() {
+		if err := fill(r, l, &v); err != nil {
+			p.down(w, r, err)
+			return
+		}
+	}
+	p.show(w, r, status, "account", v)
+}
+
+// refuseAccount shows the page again, with the reason in the section where the form is.
+func (p *loginPages) refuseAccount(w http.ResponseWriter, r *http.Request, l *live, section string, err error) {
+	for _, known := range refused {
+		if errors.Is(err, known.err) {
+			v := p.view()
+			v.ErrorIn, v.Error = section, known.err.Error()
+			p.showAccount(w, r, known.status, l, v)
+			return
+		}
+	}
+	if r.Context().Err() == nil {
+		p.down(w, r, err)
+	}
+}
+
+// told logs what a person did to the own account.
+func told(r *http.Request, l *live, what string) {
+	slog.Info(what, "user", l.User, "session", l.id, "client", r.RemoteAddr)
+}
+
+// done leads back to the account page, which says what was done.
+func done(w http.ResponseWriter, what string) {
+	redirect(w, accountPath+"?"+url.Values{"done": {what}}.Encode())
+}
+
+// loginView is one of the person's logins.
+type loginView struct {
+	ID          string
+	Here        bool // it is the one that asks
+	Device      string
+	Address     string
+	Seen, Since moment
+}
+
+func (p *loginPages) sessionsSection(r *http.Request, l *live, v *view) error {
+	logins, err := p.Logins(r.Context(), l.User)
+	if err != nil {
+		return err
+	}
+	for _, login := range logins {
+		v.Logins = append(v.Logins, loginView{
+			ID: login.ID.String(), Here: login.ID == l.id, Device: device(v.language, login.Agent), Address: login.Address,
+			Seen: v.moment(login.Seen, p.db.now()), Since: v.moment(login.Since, p.db.now()),
+		})
+	}
+	slices.SortStableFunc(v.Logins, func(a, b loginView) int { // this browser's first, then the last used
+		switch {
+		case a.Here == b.Here:
+			return 0
+		case a.Here:
+			return -1
+		}
+		return 1
+	})
+	return nil
+}
+
+// endSession logs out another browser, or this one. One that has ended already is as it should be.
+func (p *loginPages) endSession(w http.ResponseWriter, r *http.Request, l *live) {
+	id, err := uuid.Parse(r.PostForm.Get("id"))
+	if err != nil {
+		p.show(w, r, http.StatusBadRequest, "foreign", p.view())
+		return
+	}
+	if id == l.id {
+		p.logOut(w, r)
+		return
+	}
+	if err := p.EndLogin(r.Context(), l.User, id); err != nil && !errors.Is(err, ErrNoLogin) {
+		p.down(w, r, err)
+		return
+	}
+	told(r, l, "session ended")
+	done(w, "session")
+}
+
+// endSessions logs out everywhere, or everywhere else.
+func (p *loginPages) endSessions(w http.ResponseWriter, r *http.Request, l *live) {
+	if r.PostForm.Get("but") == "this" {
+		if _, err := p.EndAll(r.Context(), l.User, l.id); err != nil {
+			p.down(w, r, err)
+			return
+		}
+		told(r, l, "other sessions ended")
+		done(w, "others")
+		return
+	}
+	if _, err := p.EndAll(r.Context(), l.User, uuid.Nil); err != nil {
+		p.down(w, r, err)
+		return
+	}
+	told(r, l, "all sessions ended")
+	redirect(w, "/logged-out")
+}
+
+// What a change of the password is refused for, beside what Users say.
+var (
+	errDiffer  = errors.New("the new password is not the same both times")
+	errCurrent = errors.New("the current password is wrong")
+)
+
+// changePassword ends every session of the user, and gives this browser a new one.
+func (p *loginPages) changePassword(w http.ResponseWriter, r *http.Request, l *live) {
+	form := r.PostForm
+	if form.Get("new") != form.Get("again") {
+		p.refuseAccount(w, r, l, "password", errDiffer)
+		return
+	}
+	user, err := p.users.ChangePassword(r.Context(), l.User, form.Get("current"), form.Get("new"))
+	if errors.Is(err, ErrBadCredentials) {
+		err = errCurrent
+	}
+	if err != nil {
+		p.refuseAccount(w, r, l, "password", err)
+		return
+	}
+	if _, err := p.newLogin(w, r, user, l.level()); err != nil {
+		p.down(w, r, err)
+		return
+	}
+	told(r, l, "password changed")
+	done(w, "password")
+}
+
+// toPassword is where password managers look for the form (W3C, A Well-Known URL for Changing Passwords).
+func toPassword(w http.ResponseWriter, _ *http.Request) { redirect(w, accountPath+"#password") }
