@@ -72,7 +72,9 @@ type Server struct {
 
 	sessions *sessions.DB // nil until a configuration has [login]
 	users    *users.Store
-	tasks    context.Context // ends with the process
+	auditing sync.Mutex                 // held for audits
+	audits   map[string]*sessions.Audit // by path
+	tasks    context.Context            // ends with the process
 	endTasks context.CancelFunc
 	children sync.WaitGroup               // new processes that were taken back
 	crowds   map[*listeners.Socket]*crowd // of the sockets that are served from
@@ -88,7 +90,7 @@ func (s *Server) now() time.Time { return time.Now() }
 func Run(ctx context.Context, o Options) (cut int64, err error) {
 	tasks, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	s := &Server{Options: o, log: o.Log, table: &listeners.Table{}, generation: 1, tasks: tasks, endTasks: end,
+	s := &Server{Options: o, log: o.Log, table: &listeners.Table{}, generation: 1, tasks: tasks, endTasks: end, audits: map[string]*sessions.Audit{},
 		began: time.Now(), asks: make(chan reload.Ask), drafting: make(chan struct{}, 1), trials: make(chan reload.Trial)}
 	s.conns = serve.New(o.Log)
 	s.conns.Fault = o.Fault
@@ -262,7 +264,11 @@ func (s *Server) renew(ctx context.Context) error {
 
 // apply puts a draft in force.
 func (s *Server) apply(d *draft) {
+	hadLogin := s.live.Load().login != nil
 	added, gone := s.commit(d)
+	if d.snap.login != nil && !hadLogin {
+		s.offerSetup()
+	}
 	s.start(added)
 	for _, socket := range gone {
 		socket.Unlink() // first: who comes by the path must not wait in a queue that nobody looks at any more

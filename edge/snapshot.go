@@ -37,6 +37,7 @@ type Snapshot struct {
 	upstreams upstream.Set
 	log       *accesslog.Log
 	login     *sessions.Service // nil: none
+	audit     *sessions.Audit   // nil: none
 	listeners map[string]*listener
 	sockets   map[*listeners.Socket]*serve.Settings
 	limits    map[string]*listeners.Limit // by listener

@@ -54,6 +54,7 @@ type view struct {
 	Name     string // what was typed as name
 	Host     string // where the login leads, or was refused
 	Flow     string // the sealed request, passed on by the forms
+	Invite   string // the code of an invitation, passed on by the forms
 	Error    string
 	Again    string // where to start over
 	Register bool   // whether one may make an account

@@ -10,6 +10,9 @@ type Service struct {
 	*Store
 	hosts Hosts
 	conf  *conf.Login
+
+	// Audit is where it is written down who did what. It may be set before the first use; nil: nowhere.
+	Audit *Audit
 }
 
 // New makes the login of a configuration. None of the arguments may be nil.
