@@ -18,6 +18,7 @@ type browser struct {
 	stop    string                       // do not follow a redirect whose address holds this
 	accept  string                       // Accept-Language
 	visited int
+	from    string // its address; "": that of httptest
 }
 
 func (w *world) browser() *browser {
@@ -74,6 +75,9 @@ func (b *browser) once(method string, u *url.URL, form url.Values) page {
 	r.Header.Set("User-Agent", "Browser/1.0")
 	for name, value := range b.jar[u.Host] {
 		r.Header.Add("Cookie", name+"="+value)
+	}
+	if b.from != "" {
+		r.RemoteAddr = b.from
 	}
 	w := httptest.NewRecorder()
 	b.server.ServeHTTP(w, r)

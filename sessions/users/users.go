@@ -46,10 +46,13 @@ type Store struct {
 	// hears of it. It may be set before the first use; nil: nobody.
 	Changed func(name string)
 
-	file       *sqlitefile.File
-	find, slow *sql.Stmt
-	now        func() time.Time
-	slots      chan struct{} // passwords being hashed
+	file  *sqlitefile.File
+	now   func() time.Time
+	slots chan struct{} // passwords being hashed
+
+	find   *sql.Stmt
+	findOr *sql.Stmt // or what is given in place of an account
+	slow   *sql.Stmt // the highest cost of an imported hash
 }
 
 var _ sessions.Users = (*Store)(nil)
@@ -71,10 +74,12 @@ func Open(dir string, now func() time.Time) (*Store, error) {
 	}
 	find, err := file.Prepare("SELECT u.data, e.n FROM user u JOIN epoch e ON e.name = u.name WHERE u.name = ?")
 	slow, err2 := file.Prepare("SELECT max(json_extract(data, '$.bcrypt')) FROM user WHERE json_extract(data, '$.bcrypt') IS NOT NULL")
-	if err := errors.Join(err, err2); err != nil {
+	findOr, err3 := file.Prepare(`SELECT u.data, e.n, TRUE FROM user u JOIN epoch e ON e.name = u.name WHERE u.name = ?1
+		UNION ALL SELECT ?2, 0, FALSE LIMIT 1`)
+	if err := errors.Join(err, err2, err3); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &Store{Cost: DefaultCost, file: file, find: find, slow: slow, now: now, slots: make(chan struct{}, maxHashing)}, nil
+	return &Store{Cost: DefaultCost, file: file, find: find, findOr: findOr, slow: slow, now: now, slots: make(chan struct{}, maxHashing)}, nil
 }
 
 // Close closes the file. No call may be running or follow.
@@ -111,6 +116,21 @@ func (s *Store) read(ctx context.Context, name string) (rec record, epoch int64,
 	return rec, epoch, nil
 }
 
+// readOrDecoy is read, but for a name that nobody has it does as much: it reads a record that is like one.
+func (s *Store) readOrDecoy(ctx context.Context, name string) (rec record, epoch int64, exists bool, err error) {
+	rec = record{Hash: phc{cost: s.Cost, salt: make([]byte, saltLen), key: make([]byte, keyLen)}.String(), Groups: []string{"users"}}
+	data, err := json.Marshal(rec)
+	if err != nil {
+		return rec, 0, false, err
+	}
+	if err = s.findOr.QueryRowContext(ctx, name, string(data)).Scan(&data, &epoch, &exists); err != nil {
+		return record{}, 0, false, err
+	}
+	rec = record{}
+	err = json.Unmarshal(data, &rec)
+	return rec, epoch, exists, err
+}
+
 // Verify implements sessions.Users.
 func (s *Store) Verify(ctx context.Context, name, password string) (sessions.User, error) {
 	rec, canonical, epoch, err := s.verify(ctx, name, password)
@@ -130,12 +150,12 @@ func (s *Store) verify(ctx context.Context, name, password string) (rec record, 
 	if err != nil {
 		canonical = "" // nobody's name: goes the way of an unknown user
 	}
-	rec, epoch, err = s.read(ctx, canonical)
-	if err != nil && !errors.Is(err, sessions.ErrNoUser) {
+	rec, epoch, exists, err := s.readOrDecoy(ctx, canonical)
+	if err != nil {
 		return rec, "", 0, err
 	}
 	good, err := s.check(ctx, rec, password)
-	if err == nil && (!good || rec.Disabled) {
+	if err == nil && (!good || !exists || rec.Disabled) {
 		err = sessions.ErrBadCredentials
 	}
 	return rec, canonical, epoch, err
