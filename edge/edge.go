@@ -90,7 +90,7 @@ func (s *Server) now() time.Time { return time.Now() }
 func Run(ctx context.Context, o Options) (cut int64, err error) {
 	tasks, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	s := &Server{Options: o, log: o.Log, table: &listeners.Table{}, generation: 1, tasks: tasks, endTasks: end, audits: map[string]*sessions.Audit{},
+	s := &Server{Options: o, log: o.Log, table: &listeners.Table{}, generation: 1, tasks: tasks, endTasks: end,
 		began: time.Now(), asks: make(chan reload.Ask), drafting: make(chan struct{}, 1), trials: make(chan reload.Trial)}
 	s.conns = serve.New(o.Log)
 	s.conns.Fault = o.Fault

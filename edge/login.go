@@ -42,6 +42,9 @@ func (s *Server) openAudit(l *conf.Login) (*sessions.Audit, error) {
 	if err != nil {
 		return nil, l.Audit.Pos.Errorf("audit: %v", err)
 	}
+	if s.audits == nil {
+		s.audits = map[string]*sessions.Audit{}
+	}
 	s.audits[path] = a
 	return a, nil
 }
