@@ -155,6 +155,6 @@ func (db *DB) collect(ctx context.Context) error {
 	return db.file.Write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.Exec("DELETE FROM session WHERE id IN (SELECT id FROM session WHERE abs_exp < ? LIMIT 1000)", now)
 		_, err2 := tx.Exec("DELETE FROM ticket WHERE h IN (SELECT h FROM ticket WHERE exp < ? LIMIT 1000)", now)
-		return errors.Join(err, err2, collectGuesses(tx, now))
+		return errors.Join(err, err2, collectGuesses(tx, now, maxKept))
 	})
 }

@@ -291,10 +291,10 @@ func (g *guesses) store(ctx context.Context, changed map[guessKey]tally) error {
 	})
 }
 
-// collectGuesses deletes what counts no more, and beyond maxKept what would be the next to.
-func collectGuesses(tx *sql.Tx, now int64) error {
+// collectGuesses deletes what counts no more, and beyond most what would be the next to.
+func collectGuesses(tx *sql.Tx, now int64, most int) error {
 	_, err := tx.Exec("DELETE FROM guess WHERE k IN (SELECT k FROM guess WHERE exp <= ? LIMIT 10000)", now)
 	_, err2 := tx.Exec(`DELETE FROM guess WHERE k IN
-		(SELECT k FROM guess ORDER BY exp LIMIT min(10000, max(0, (SELECT count(*) FROM guess) - ?)))`, maxKept)
+		(SELECT k FROM guess ORDER BY exp LIMIT min(10000, max(0, (SELECT count(*) FROM guess) - ?)))`, most)
 	return errors.Join(err, err2)
 }
