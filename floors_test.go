@@ -33,7 +33,7 @@ var floors = map[string]int{
 	"edge/sessions/internal/sqlitefile": 0,
 
 	// Below the house: a single idea that knows nothing of edge.
-	"edge/statefile": -1, "edge/reload/notify": -1, "edge/claim": -1,
+	"edge/statefile": -1, "edge/username": -1, "edge/reload/notify": -1, "edge/claim": -1,
 
 	// Beside the house: they know edge only as a program.
 	"edge/bench": -1, "edge/reload/drill/peers": 1,

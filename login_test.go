@@ -168,7 +168,7 @@ func TestAccess(t *testing.T) {
 	if at, body := visit(t, bob, wiki); strings.Contains(body, "GET / HTTP") {
 		t.Errorf("bob is not in the group and sees %s:\n%s", at, body)
 	}
-	p.user("", "groups", "bob", "--group", "staff")
+	p.user("", "group", "set", "bob", "staff")
 	if _, body := visit(t, bob, wiki); !strings.Contains(body, "You are bob") {
 		t.Errorf("bob is in the group now and sees:\n%s", body)
 	}

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -14,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"edge/conf"
+	"edge/sessions"
 	"edge/sessions/users"
 	"edge/statefile"
 )
@@ -22,53 +26,133 @@ import (
 func userCommand(file *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "user", Short: "Manage the accounts of the login", Args: noArgs,
+		Long: "user manages the accounts of the login, beside a running edge or without one; open sessions follow at once.\n" +
+			"The first account can also be made in a browser: edge, started without one, logs a link for it, which is good until there is one.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	var groups []string
-	add := &cobra.Command{
-		Use: "add NAME", Short: "Make an account; the password is asked for, or read from standard input", Args: oneName,
-		RunE: withUsers(file, func(cmd *cobra.Command, s *users.Store, name string) error {
-			password, err := readPassword(cmd)
-			if err != nil {
-				return err
-			}
-			return s.Add(cmd.Context(), name, password, groups)
-		}),
-	}
-	add.Flags().StringSliceVar(&groups, "group", nil, "a group that the account is in; may be given several times")
-	setGroups := &cobra.Command{
-		Use: "groups NAME", Short: "Say which groups an account is in", Args: oneName,
-		RunE: withUsers(file, func(cmd *cobra.Command, s *users.Store, name string) error {
-			return s.SetGroups(cmd.Context(), name, groups)
-		}),
-	}
-	setGroups.Flags().StringSliceVar(&groups, "group", nil, "a group; may be given several times; none: no group")
-	cmd.AddCommand(add, setGroups,
+	cmd.AddCommand(addUser(file), listUsers(file), groupCommand(file), importUsers(file),
 		&cobra.Command{
 			Use: "passwd NAME", Short: "Change a password; every session of the account ends", Args: oneName,
-			RunE: withUsers(file, func(cmd *cobra.Command, s *users.Store, name string) error {
+			RunE: withUsers(file, func(cmd *cobra.Command, s *accounts, args []string) error {
 				password, err := readPassword(cmd)
 				if err != nil {
 					return err
 				}
-				return s.SetPassword(cmd.Context(), name, password)
+				return s.done(sessions.EventPassword, args[0], s.SetPassword(cmd.Context(), args[0], password))
 			}),
 		},
-		&cobra.Command{Use: "list", Short: "List the accounts", Args: noArgs, RunE: withUsers(file, listUsers)},
 		&cobra.Command{
-			Use: "disable NAME", Short: "Let an account in no more; its sessions end", Args: oneName,
-			RunE: withUsers(file, func(cmd *cobra.Command, s *users.Store, name string) error { return s.Disable(cmd.Context(), name) }),
+			Use: "email NAME [ADDRESS]", Short: "Say what the e-mail address of an account is, or that it has none", Args: cobra.RangeArgs(1, 2),
+			RunE: withUsers(file, func(cmd *cobra.Command, s *accounts, args []string) error {
+				return s.done(sessions.EventUserEmail, args[0], s.SetEmail(cmd.Context(), args[0], strings.Join(args[1:], "")))
+			}),
 		},
-		&cobra.Command{
-			Use: "enable NAME", Short: "Let a disabled account in again", Args: oneName,
-			RunE: withUsers(file, func(cmd *cobra.Command, s *users.Store, name string) error { return s.Enable(cmd.Context(), name) }),
-		},
-		&cobra.Command{
-			Use: "remove NAME", Short: "Remove an account; its sessions end", Args: oneName,
-			RunE: withUsers(file, func(cmd *cobra.Command, s *users.Store, name string) error { return s.Remove(cmd.Context(), name) }),
-		},
+		oneUser(file, "disable", "Let an account in no more; its sessions end", sessions.EventUserDisabled, (*users.Store).Disable),
+		oneUser(file, "enable", "Let a disabled account in again", sessions.EventUserEnabled, (*users.Store).Enable),
+		oneUser(file, "remove", "Remove an account; its sessions end", sessions.EventUserRemoved, (*users.Store).Remove),
 	)
 	return cmd
+}
+
+// oneUser is a command that needs no more than a name.
+func oneUser(file *string, word, short, event string, do func(*users.Store, context.Context, string) error) *cobra.Command {
+	return &cobra.Command{
+		Use: word + " NAME", Short: short, Args: oneName,
+		RunE: withUsers(file, func(cmd *cobra.Command, s *accounts, args []string) error {
+			return s.done(event, args[0], do(s.Store, cmd.Context(), args[0]))
+		}),
+	}
+}
+
+func addUser(file *string) *cobra.Command {
+	var a users.Account
+	cmd := &cobra.Command{
+		Use: "add NAME", Short: "Make an account; the password is asked for, or read from standard input", Args: oneName,
+		RunE: withUsers(file, func(cmd *cobra.Command, s *accounts, args []string) error {
+			password, err := readPassword(cmd)
+			if err != nil {
+				return err
+			}
+			a.Name = args[0]
+			return s.done(sessions.EventUserAdded, a.Name, s.Add(cmd.Context(), a, password))
+		}),
+	}
+	cmd.Flags().StringSliceVar(&a.Groups, "group", nil, "a group that the account is in; may be given several times")
+	cmd.Flags().StringVar(&a.Email, "email", "", "its e-mail address")
+	return cmd
+}
+
+// groupCommand says which groups an account is in. An open session is in them at its next request.
+func groupCommand(file *string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "group", Short: "Say which groups an account is in", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	edit := func(word, short string, least int, do func(s *accounts, ctx context.Context, name string, groups []string) error) *cobra.Command {
+		return &cobra.Command{
+			Use: word + " NAME GROUP...", Short: short, Args: cobra.MinimumNArgs(least),
+			RunE: withUsers(file, func(cmd *cobra.Command, s *accounts, args []string) error {
+				return s.done(sessions.EventUserGroups, args[0], do(s, cmd.Context(), args[0], args[1:]))
+			}),
+		}
+	}
+	cmd.AddCommand(
+		edit("add", "Add an account to groups", 2, func(s *accounts, ctx context.Context, name string, groups []string) error {
+			return s.EditGroups(ctx, name, groups, nil)
+		}),
+		edit("remove", "Take an account out of groups", 2, func(s *accounts, ctx context.Context, name string, groups []string) error {
+			return s.EditGroups(ctx, name, nil, groups)
+		}),
+		edit("set", "Have an account be in these groups and no other; none: in no group", 1, func(s *accounts, ctx context.Context, name string, groups []string) error {
+			return s.SetGroups(ctx, name, groups)
+		}),
+	)
+	return cmd
+}
+
+func importUsers(file *string) *cobra.Command {
+	var dry bool
+	cmd := &cobra.Command{
+		Use: "import FILE", Short: "Make accounts of an htpasswd file, all of it or nothing; - is standard input", Args: cobra.ExactArgs(1),
+		Long: "import makes an account of each line NAME:HASH. Hashes are of bcrypt (htpasswd -B), which the first login of each account renews,\n" +
+			"or argon2id. Where a line is wrong or a name is taken, every such line is told of, and nothing is made.",
+		RunE: withUsers(file, func(cmd *cobra.Command, s *accounts, args []string) error {
+			text, err := readImport(cmd, args[0])
+			if err != nil {
+				return err
+			}
+			n, err := s.Import(cmd.Context(), text, dry)
+			if err != nil {
+				return fmt.Errorf("%s: nothing was imported\n%w", args[0], err)
+			}
+			if dry {
+				fmt.Fprintf(cmd.OutOrStdout(), "%d accounts would be made\n", n)
+				return nil
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%d accounts were made\n", n)
+			s.audit.Write(sessions.Entry{Event: sessions.EventUserAdded, By: sessions.CommandLine, Detail: fmt.Sprintf("%d imported", n)})
+			return nil
+		}),
+	}
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only say what is wrong, and how many there are")
+	return cmd
+}
+
+func readImport(cmd *cobra.Command, path string) (string, error) {
+	in := cmd.InOrStdin()
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, users.MaxImport+1))
+	if err == nil && len(text) > users.MaxImport {
+		err = fmt.Errorf("%s has more than %d bytes", path, users.MaxImport)
+	}
+	return string(text), err
 }
 
 // oneName wants the name of an account.
@@ -79,8 +163,26 @@ func oneName(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// withUsers runs f with the accounts of the configuration's state directory, and the command's argument.
-func withUsers(file *string, f func(*cobra.Command, *users.Store, string) error) func(*cobra.Command, []string) error {
+// accounts are those of a configuration, and where it is written down what is done to them.
+type accounts struct {
+	*users.Store
+	conf  *conf.Config
+	audit *sessions.Audit
+}
+
+// done writes down what was done to an account, if it was.
+func (a *accounts) done(event, name string, err error) error {
+	if err != nil {
+		return err
+	}
+	if name, err = users.Canonical(name); err == nil {
+		a.audit.Write(sessions.Entry{Event: event, User: name, By: sessions.CommandLine})
+	}
+	return err
+}
+
+// withUsers runs f with the accounts of the configuration's state directory, and the command's arguments.
+func withUsers(file *string, f func(*cobra.Command, *accounts, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) (err error) {
 		signal.Reset(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 		cfg, err := conf.Load(*file)
@@ -90,28 +192,51 @@ func withUsers(file *string, f func(*cobra.Command, *users.Store, string) error)
 		if err := statefile.Dir(cfg.StateDir); err != nil {
 			return err
 		}
-		s, err := users.Open(cfg.StateDir, time.Now)
-		if err != nil {
+		a := &accounts{conf: cfg}
+		if cfg.Login != nil && cfg.Login.Audit.Path != "" {
+			if a.audit, err = sessions.OpenAudit(cfg.Login.Audit.Path); err != nil {
+				return cfg.Login.Audit.Pos.Errorf("audit: %v", err)
+			}
+		}
+		defer func() { err = errors.Join(err, a.audit.Close()) }()
+		if a.Store, err = users.Open(cfg.StateDir, time.Now); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, s.Close()) }()
-		return f(cmd, s, strings.Join(args, ""))
+		defer func() { err = errors.Join(err, a.Store.Close()) }()
+		return f(cmd, a, args)
 	}
 }
 
-func listUsers(cmd *cobra.Command, s *users.Store, _ string) error {
-	accounts, err := s.List(cmd.Context())
-	if err != nil {
-		return err
+func listUsers(file *string) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the accounts", Args: noArgs,
+		RunE: withUsers(file, func(cmd *cobra.Command, s *accounts, _ []string) error {
+			list, err := s.List(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(cmd, append([]users.Account{}, list...))
+			}
+			for _, a := range list {
+				state := ""
+				if a.Disabled {
+					state = " (disabled)"
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%s %s%s\n", a.Name, strings.Join(a.Groups, ","), state)
+			}
+			return nil
+		}),
 	}
-	for _, a := range accounts {
-		state := ""
-		if a.Disabled {
-			state = " (disabled)"
-		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%s %s%s\n", a.Name, strings.Join(a.Groups, ","), state)
-	}
-	return nil
+	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	return cmd
+}
+
+func writeJSON(cmd *cobra.Command, v any) error {
+	out := json.NewEncoder(cmd.OutOrStdout())
+	out.SetIndent("", "  ")
+	return out.Encode(v)
 }
 
 // readPassword reads one line: from a terminal after a prompt and without showing it, else from standard input.

@@ -1,6 +1,10 @@
 package conf
 
-import "strings"
+import (
+	"strings"
+
+	"edge/username"
+)
 
 // known says whether an access was given, and without a mistake.
 func (a Access) known() bool {
@@ -30,17 +34,18 @@ func (l *loader) access(v value) Access {
 	return a
 }
 
-// addWho adds one user or group.
+// addWho adds one user or group, in the form in which accounts are kept.
 func (a *Access) addWho(v value, s string) {
 	who, list := s, &a.Users
 	if group, ok := strings.CutPrefix(s, "group:"); ok {
 		who, list = group, &a.Groups
 	}
-	if who == "" || strings.Trim(who, "abcdefghijklmnopqrstuvwxyz0123456789._@-") != "" {
-		v.mistake(`access %q must be "public", "login", a user or "group:" and a group; names hold a-z, 0-9, ".", "_", "@" and "-"`, s)
+	name, err := username.Canonical(who)
+	if err != nil {
+		v.mistake(`access %q must be "public", "login", a user or "group:" and a group; %v`, s, err)
 		return
 	}
-	*list = append(*list, who)
+	*list = append(*list, name)
 }
 
 // accessGiven makes sure that every route of v has an access. Once there is a login it must be said: what was forgotten would be

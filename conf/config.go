@@ -1,7 +1,7 @@
 // Package conf turns the text of a configuration file into checked, plain data.
 //
 // It owns the file's format, its defaults and every check that needs only the file and those that it includes. It opens no socket, reads no
-// certificate and knows no other package of edge; whoever checks later (a missing file, an address in use) reports with the Pos of the value.
+// certificate and knows no other package of edge but username; whoever checks later (a missing file, an address in use) reports with the Pos of the value.
 package conf
 
 import (
@@ -239,6 +239,7 @@ type Registration string
 // The kinds of registration.
 const (
 	Closed Registration = "closed"
+	Invite Registration = "invite" // who has been sent a link: edge invite
 	Open   Registration = "open"
 )
 
@@ -255,6 +256,7 @@ type Login struct {
 	Logo      File   // a picture; its Path is "" where there is none
 	Color     string // the accent, "#rrggbb" in lower case
 	Templates File   // a folder with pages in place of ours; its Path is "" where there is none
+	Audit     File   // where it is written down who did what; no Path: nowhere
 }
 
 // Drain is [drain].

@@ -16,7 +16,7 @@ const (
 
 // hideByDefault are the query parameters that programs send secrets in.
 var hideByDefault = []string{
-	"token", "access_token", "id_token", "refresh_token", "code", "state", "password", "secret", "key", "api_key", "apikey", "sig", "signature", "session",
+	"token", "access_token", "id_token", "refresh_token", "code", "state", "password", "secret", "key", "api_key", "apikey", "sig", "signature", "session", "invite",
 }
 
 // longestHidden bounds a name in hide.

@@ -16,6 +16,7 @@ func (l *loader) login(v value) {
 	l.loginHost = exactHost(t.need("host"))
 	lg := &Login{Pos: t.pos(), Host: l.loginHost.Name, Registration: registration(t.get("registration"))}
 	lg.theme(t)
+	lg.Audit = l.audit(t.get("audit"), t.pos())
 	idle := t.get("idle")
 	lg.Idle = idle.duration(12 * time.Hour)
 	lg.Lifetime = t.get("lifetime").duration(168 * time.Hour)
@@ -30,11 +31,7 @@ func (l *loader) login(v value) {
 }
 
 func registration(v value) Registration {
-	if v.raw == any("invite") {
-		v.mistake("%s = %q %s", v.key, v.raw, notBuilt)
-		return Closed
-	}
-	return Registration(v.oneOf(string(Closed), string(Closed), string(Open)))
+	return Registration(v.oneOf(string(Closed), string(Closed), string(Invite), string(Open)))
 }
 
 // warnOpen warns where anybody may let themselves in.

@@ -13,6 +13,7 @@ import (
 	"edge/edge/metrics"
 	"edge/edge/record"
 	"edge/edge/wire"
+	"edge/sessions"
 	"edge/statefile"
 )
 
@@ -99,7 +100,7 @@ func (s *Server) openLog(old *Snapshot, cfg *conf.Config) (*accesslog.Log, error
 // reopen opens the log anew. Whoever rotates it knows the process that the pid file names and no other, so that one tells the others of its
 // state directory, which drain or are about to take over. They tell nobody.
 func (s *Server) reopen() error {
-	err := s.live.Load().log.Reopen()
+	err := errors.Join(s.live.Load().log.Reopen(), s.eachAudit((*sessions.Audit).Reopen))
 	if !s.namedByFile() {
 		return err
 	}

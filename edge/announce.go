@@ -23,6 +23,7 @@ func (s *Server) announce() {
 	}
 	if l := snap.conf.Login; l != nil {
 		s.log.Info("open", "url", snap.loginURL(), "to make an account", s.Program.Path+" user add NAME -c "+snap.conf.File)
+		s.offerSetup()
 	}
 	for _, line := range snap.certs.Trust() {
 		s.log.Info(line)

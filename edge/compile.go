@@ -27,6 +27,7 @@ func (snap *Snapshot) compile(s *Server, sockets *listeners.Draft) {
 	ports := ports(sockets)
 	if cfg.Login != nil {
 		snap.login = sessions.New(s.sessions, s.users, cfg.Login, hosts{snap}).Dressed(snap.theme)
+		snap.login.Audit = snap.audit
 	}
 	for _, l := range cfg.Listeners {
 		c := &listener{conf: l, port: ports[l.Name], trust: trust(l)}

@@ -86,6 +86,8 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 	if cfg.Login != nil {
 		wrong.add(snap.draftTheme()...)
 		wrong.take(cfg.Login.Pos, s.openLogin(cfg))
+		snap.audit, err = s.openAudit(cfg.Login)
+		wrong.take(cfg.Login.Pos, err)
 	}
 	sockets, list := s.table.Draft(specs(cfg))
 	wrong.add(list...)
@@ -116,6 +118,13 @@ func Check(cfg *conf.Config) error {
 	if folder := filepath.Dir(cfg.Log.Access); filepath.IsAbs(cfg.Log.Access) && folder != cfg.StateDir {
 		if _, err := os.Stat(folder); err != nil {
 			wrong.add(cfg.Log.Pos.Errorf("access: %v", err))
+		}
+	}
+	if cfg.Login != nil && cfg.Login.Audit.Path != "" {
+		if folder := filepath.Dir(cfg.Login.Audit.Path); folder != cfg.StateDir {
+			if _, err := os.Stat(folder); err != nil {
+				wrong.add(cfg.Login.Audit.Pos.Errorf("audit: %v", err))
+			}
 		}
 	}
 	files := slices.DeleteFunc(slices.Clone(cfg.Certificates), func(c *conf.Certificate) bool { return c.Issuer != "files" })

@@ -72,7 +72,9 @@ type Server struct {
 
 	sessions *sessions.DB // nil until a configuration has [login]
 	users    *users.Store
-	tasks    context.Context // ends with the process
+	auditing sync.Mutex                 // held for audits
+	audits   map[string]*sessions.Audit // by path
+	tasks    context.Context            // ends with the process
 	endTasks context.CancelFunc
 	children sync.WaitGroup               // new processes that were taken back
 	crowds   map[*listeners.Socket]*crowd // of the sockets that are served from
@@ -262,7 +264,11 @@ func (s *Server) renew(ctx context.Context) error {
 
 // apply puts a draft in force.
 func (s *Server) apply(d *draft) {
+	hadLogin := s.live.Load().login != nil
 	added, gone := s.commit(d)
+	if d.snap.login != nil && !hadLogin {
+		s.offerSetup()
+	}
 	s.start(added)
 	for _, socket := range gone {
 		socket.Unlink() // first: who comes by the path must not wait in a queue that nobody looks at any more

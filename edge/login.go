@@ -29,6 +29,51 @@ func (s *Server) openLogin(cfg *conf.Config) error {
 	return nil
 }
 
+// openAudit gives the audit log of a configuration; nil: none. One that was opened stays open as long as the process: requests that began
+// under an older configuration write there.
+func (s *Server) openAudit(l *conf.Login) (*sessions.Audit, error) {
+	s.auditing.Lock()
+	defer s.auditing.Unlock()
+	path := l.Audit.Path
+	if path == "" || s.audits[path] != nil {
+		return s.audits[path], nil
+	}
+	a, err := sessions.OpenAudit(path)
+	if err != nil {
+		return nil, l.Audit.Pos.Errorf("audit: %v", err)
+	}
+	if s.audits == nil {
+		s.audits = map[string]*sessions.Audit{}
+	}
+	s.audits[path] = a
+	return a, nil
+}
+
+// eachAudit does something with every audit log that is open.
+func (s *Server) eachAudit(do func(*sessions.Audit) error) (err error) {
+	s.auditing.Lock()
+	defer s.auditing.Unlock()
+	for _, a := range s.audits {
+		err = errors.Join(err, do(a))
+	}
+	return err
+}
+
+// offerSetup logs a link by which the first account is made, while there is none. Only the newest link is good, so an upgrade, whose new process
+// may be taken back, makes none: the one in the log goes on.
+func (s *Server) offerSetup() {
+	snap := s.live.Load()
+	code, err := s.users.Setup(s.tasks)
+	if err != nil {
+		s.log.Error("no link for the first account", "error", err)
+	}
+	if code == "" {
+		return
+	}
+	snap.audit.Write(sessions.Entry{Event: sessions.EventSetupMade})
+	s.log.Warn("there is no account yet: this link makes the first one, once", "url", snap.loginURL()+"register?invite="+code)
+}
+
 // sweep runs the store's upkeep until the process ends.
 func (s *Server) sweep() {
 	defer close(s.sweeping)
@@ -39,7 +84,7 @@ func (s *Server) sweep() {
 
 func (s *Server) closeLogin() {
 	<-s.sweeping
-	if err := errors.Join(s.sessions.Close(), s.users.Close()); err != nil {
+	if err := errors.Join(s.sessions.Close(), s.users.Close(), s.eachAudit((*sessions.Audit).Close)); err != nil {
 		s.log.Error("closing the login's stores", "error", err)
 	}
 }

@@ -38,6 +38,7 @@ type Snapshot struct {
 	log       *accesslog.Log
 	login     *sessions.Service // nil: none
 	theme     *sessions.Theme
+	audit     *sessions.Audit // nil: none
 	listeners map[string]*listener
 	sockets   map[*listeners.Socket]*serve.Settings
 	limits    map[string]*listeners.Limit // by listener

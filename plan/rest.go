@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"path/filepath"
 	"strings"
 
@@ -88,7 +89,8 @@ func loginFacts(l *conf.Login) []fact {
 	at := cost{words: "the browsers' cookies are the old host's: who wants to enter another vhost logs in again", loses: true}
 	all := cost{words: "holds for sessions that are open, too"}
 	return []fact{{"host", l.Host, at}, {"registration", string(l.Registration), none}, {"idle", l.Idle, all}, {"lifetime", l.Lifetime, all},
-		{"title", l.Title, none}, {"logo", l.Logo.Path, none}, {"color", l.Color, none}, {"templates", l.Templates.Path, none}}
+		{"title", l.Title, none}, {"logo", l.Logo.Path, none}, {"color", l.Color, none}, {"templates", l.Templates.Path, none},
+		{"audit", cmp.Or(l.Audit.Path, "off"), none}}
 }
 
 func drainFacts(c conf.Drain) []fact {

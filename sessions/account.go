@@ -2,7 +2,6 @@ package sessions
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -66,22 +65,14 @@ func (p *loginPages) showAccount(w http.ResponseWriter, r *http.Request, status 
 
 // refuseAccount shows the page again, with the reason in the section where the form is.
 func (p *loginPages) refuseAccount(w http.ResponseWriter, r *http.Request, l *live, section string, err error) {
-	for _, known := range refused {
-		if errors.Is(err, known.err) {
-			v := p.view()
-			v.ErrorIn, v.Error = section, known.err.Error()
-			p.showAccount(w, r, known.status, l, v)
-			return
-		}
+	status, text, known := refusal(w, r, err)
+	if known == nil {
+		p.failed(w, r, err)
+		return
 	}
-	if r.Context().Err() == nil {
-		p.down(w, r, err)
-	}
-}
-
-// told logs what a person did to the own account.
-func told(r *http.Request, l *live, what string) {
-	slog.Info(what, "user", l.User, "session", l.id, "client", r.RemoteAddr)
+	v := p.view()
+	v.ErrorIn, v.Error = section, text
+	p.showAccount(w, r, status, l, v)
 }
 
 // done leads back to the account page, which says what was done.
@@ -136,7 +127,7 @@ func (p *loginPages) endSession(w http.ResponseWriter, r *http.Request, l *live)
 		p.down(w, r, err)
 		return
 	}
-	told(r, l, "session ended")
+	p.note(r, Entry{Event: EventRevoked, User: l.User, Session: id.String()})
 	done(w, "session")
 }
 
@@ -147,7 +138,7 @@ func (p *loginPages) endSessions(w http.ResponseWriter, r *http.Request, l *live
 			p.down(w, r, err)
 			return
 		}
-		told(r, l, "other sessions ended")
+		p.note(r, Entry{Event: EventRevoked, User: l.User, Detail: "all but " + l.id.String()})
 		done(w, "others")
 		return
 	}
@@ -155,7 +146,7 @@ func (p *loginPages) endSessions(w http.ResponseWriter, r *http.Request, l *live
 		p.down(w, r, err)
 		return
 	}
-	told(r, l, "all sessions ended")
+	p.note(r, Entry{Event: EventRevoked, User: l.User, Detail: "all"})
 	redirect(w, "/logged-out")
 }
 
@@ -172,7 +163,7 @@ func (p *loginPages) changePassword(w http.ResponseWriter, r *http.Request, l *l
 		p.refuseAccount(w, r, l, "password", errDiffer)
 		return
 	}
-	user, err := p.users.ChangePassword(r.Context(), l.User, form.Get("current"), form.Get("new"))
+	_, err := p.newPassword(w, r, l, form.Get("current"), form.Get("new"))
 	if errors.Is(err, ErrBadCredentials) {
 		err = errCurrent
 	}
@@ -180,11 +171,6 @@ func (p *loginPages) changePassword(w http.ResponseWriter, r *http.Request, l *l
 		p.refuseAccount(w, r, l, "password", err)
 		return
 	}
-	if _, err := p.newLogin(w, r, user, l.level()); err != nil {
-		p.down(w, r, err)
-		return
-	}
-	told(r, l, "password changed")
 	done(w, "password")
 }
 

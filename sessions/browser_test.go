@@ -21,6 +21,7 @@ type browser struct {
 	referer string                       // Referer
 	agent   string                       // User-Agent
 	visited int
+	from    string // its address; "": that of httptest
 }
 
 func (w *world) browser() *browser {
@@ -81,6 +82,9 @@ func (b *browser) once(method string, u *url.URL, form url.Values) page {
 	}
 	for name, value := range b.jar[u.Host] {
 		r.Header.Add("Cookie", name+"="+value)
+	}
+	if b.from != "" {
+		r.RemoteAddr = b.from
 	}
 	w := httptest.NewRecorder()
 	b.server.ServeHTTP(w, r)

@@ -34,7 +34,7 @@ CREATE TABLE ticket(
 	data  TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX ticket_exp ON ticket(exp);
-`}
+`, guessSchema}
 
 // DB is DIR/sessions.db and the key of the login protocol. It outlives configurations, and a second process may have the same one open:
 // what one writes, the other's next request sees. It is safe for concurrent use.
@@ -48,6 +48,8 @@ type DB struct {
 
 	mu   sync.Mutex
 	seen map[uuid.UUID]sighting // sessions used since the last write
+
+	guesses guesses
 }
 
 type sighting struct {
@@ -73,7 +75,8 @@ func (db *DB) prepare(dir string) error {
 	if err != nil {
 		return err
 	}
-	var errs [3]error
+	var errs [4]error
+	errs[3] = db.guesses.prepare(db, root)
 	db.flows, errs[0] = newSealer(root, "flow")
 	db.blobs, errs[1] = newSealer(root, "blob")
 	db.find, errs[2] = db.file.Prepare(findRow)
@@ -100,7 +103,7 @@ func (db *DB) Run(ctx context.Context) error {
 		var err error
 		select {
 		case <-flush.C:
-			err = db.writeSeen(ctx)
+			err = errors.Join(db.writeSeen(ctx), db.guesses.write(ctx))
 		case <-collect.C:
 			err = db.collect(ctx)
 		case <-ctx.Done():
@@ -116,7 +119,7 @@ func (db *DB) Run(ctx context.Context) error {
 func (db *DB) lastWrite() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	return db.writeSeen(ctx)
+	return errors.Join(db.writeSeen(ctx), db.guesses.write(ctx))
 }
 
 // saw notes that a session is in use, to be written soon; requests do not wait for it.
@@ -152,6 +155,6 @@ func (db *DB) collect(ctx context.Context) error {
 	return db.file.Write(ctx, func(tx *sql.Tx) error {
 		_, err := tx.Exec("DELETE FROM session WHERE id IN (SELECT id FROM session WHERE abs_exp < ? LIMIT 1000)", now)
 		_, err2 := tx.Exec("DELETE FROM ticket WHERE h IN (SELECT h FROM ticket WHERE exp < ? LIMIT 1000)", now)
-		return errors.Join(err, err2)
+		return errors.Join(err, err2, collectGuesses(tx, now, maxKept))
 	})
 }

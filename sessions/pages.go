@@ -2,16 +2,16 @@ package sessions
 
 import (
 	"errors"
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"edge/conf"
 )
 
-// Pages is the login host: /login, /register where registration is open, /logout, and the account page.
+// Pages is the login host: /login, /register for who may, /logout, and the account page.
 func (s *Service) Pages() http.Handler {
 	p := &loginPages{routes{service: s}, s}
 	p.paths = s.withAssets("", map[string]route{
@@ -19,11 +19,9 @@ func (s *Service) Pages() http.Handler {
 		"/login":      {get: p.loginForm, post: p.logIn},
 		"/logout":     {get: p.home, post: p.logOut},
 		"/logged-out": {get: p.loggedOut},
+		"/register":   {get: p.registerForm, post: p.register},
 	})
 	maps.Copy(p.paths, p.accountRoutes())
-	if s.registers() {
-		p.paths["/register"] = route{get: p.registerForm, post: p.register}
-	}
 	return p
 }
 
@@ -57,14 +55,13 @@ func (p *loginPages) view() view { return view{Register: p.registers()} }
 
 func (p *loginPages) loginForm(w http.ResponseWriter, r *http.Request) { p.form(w, r, "login") }
 
-func (p *loginPages) registerForm(w http.ResponseWriter, r *http.Request) { p.form(w, r, "register") }
-
 // form shows a form, or goes on without one where the browser is signed in already.
 func (p *loginPages) form(w http.ResponseWriter, r *http.Request, page string) {
 	req, v, ok := p.request(w, r, r.URL.Query().Get("f"))
 	if !ok {
 		return
 	}
+	v.Invite = r.URL.Query().Get("invite")
 	l, err := p.signedIn(r)
 	switch {
 	case err != nil:
@@ -127,31 +124,25 @@ func (p *loginPages) goOn(w http.ResponseWriter, r *http.Request, l *live, req *
 }
 
 func (p *loginPages) logIn(w http.ResponseWriter, r *http.Request) {
-	p.enter(w, r, "login", func(name, password string) (User, error) {
-		return p.users.Verify(r.Context(), name, password)
-	})
-}
-
-func (p *loginPages) register(w http.ResponseWriter, r *http.Request) {
-	p.enter(w, r, "register", func(name, password string) (User, error) {
-		return p.users.Create(r.Context(), name, password)
+	p.enter(w, r, eventLogin, "login", func(name, password string) (User, error) {
+		return p.verify(r, name, func() (User, error) { return p.users.Verify(r.Context(), name, password) })
 	})
 }
 
 // enter takes a form with name and password, makes a login of it and goes on; or shows the form again and says why not. A wrong password
 // is 403, not 401, which would promise a WWW-Authenticate.
-func (p *loginPages) enter(w http.ResponseWriter, r *http.Request, page string, prove func(name, password string) (User, error)) {
+func (p *loginPages) enter(w http.ResponseWriter, r *http.Request, event, page string, prove func(name, password string) (User, error)) {
 	req, v, ok := p.request(w, r, r.PostForm.Get("f"))
 	if !ok {
 		return
 	}
-	v.Name = r.PostForm.Get("name")
+	v.Name, v.Invite = r.PostForm.Get("name"), r.PostForm.Get("invite")
 	user, err := prove(v.Name, r.PostForm.Get("password"))
 	if err != nil {
-		p.refuse(w, r, page, v, err)
+		p.refuse(w, r, event, page, v, err)
 		return
 	}
-	p.admit(w, r, user, AAL1, page, req)
+	p.admit(w, r, user, AAL1, event, req)
 }
 
 // admit is after every proof: it makes a login of this level and goes on. by says in the log what the proof was.
@@ -161,8 +152,16 @@ func (p *loginPages) admit(w http.ResponseWriter, r *http.Request, user User, le
 		p.down(w, r, err)
 		return
 	}
-	slog.Info(by, "user", l.User, "session", l.id, "client", r.RemoteAddr)
+	p.note(r, Entry{Event: by, User: l.User, Session: l.id.String(), Vhost: req.vhost()})
 	p.goOn(w, r, l, req)
+}
+
+// vhost is "" where nobody asks.
+func (req *request) vhost() string {
+	if req == nil {
+		return ""
+	}
+	return req.Vhost
 }
 
 // refused are the errors that the person who typed can do something about, and what each answers.
@@ -177,18 +176,40 @@ var refused = []struct {
 	{errCurrent, http.StatusForbidden},
 	{errDiffer, http.StatusUnprocessableEntity},
 	{ErrBusy, http.StatusServiceUnavailable},
+	{ErrNoInvite, http.StatusForbidden},
+	{errWait, http.StatusTooManyRequests},
 }
 
-// refuse does not log the name: people type passwords there.
-func (p *loginPages) refuse(w http.ResponseWriter, r *http.Request, page string, v view, err error) {
-	for _, known := range refused {
-		if errors.Is(err, known.err) {
-			slog.Info(page+" refused", "reason", known.err, "client", r.RemoteAddr)
-			v.Error = known.err.Error()
-			p.show(w, r, known.status, page, v)
-			return
+// refusal gives what the person is told of an error that it can do something about, and which one that is; nil: it is none.
+func refusal(w http.ResponseWriter, r *http.Request, err error) (status int, text string, known error) {
+	for _, k := range refused {
+		if !errors.Is(err, k.err) {
+			continue
 		}
+		var wait waitError
+		if errors.As(err, &wait) {
+			w.Header().Set("Retry-After", strconv.Itoa(wait.seconds()))
+			return k.status, wait.in(languageOf(r)), k.err
+		}
+		return k.status, k.err.Error(), k.err
 	}
+	return 0, "", nil
+}
+
+// refuse shows a form again. It does not log a name that is nobody's: people type passwords there.
+func (p *loginPages) refuse(w http.ResponseWriter, r *http.Request, event, page string, v view, err error) {
+	status, text, known := refusal(w, r, err)
+	if known == nil {
+		p.failed(w, r, err)
+		return
+	}
+	p.noteRefused(r, event, v.Name, known)
+	v.Error = text
+	p.show(w, r, status, page, v)
+}
+
+// failed answers for an error that nobody who asks can do something about.
+func (p *loginPages) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() == nil { // else the client has left while it waited
 		p.down(w, r, err)
 	}
@@ -208,10 +229,12 @@ func (p *loginPages) newLogin(w http.ResponseWriter, r *http.Request, user User,
 }
 
 func (p *loginPages) logOut(w http.ResponseWriter, r *http.Request) {
-	if err := p.end(r, w, ssoCookie); err != nil {
+	old, err := p.end(r, w, ssoCookie)
+	if err != nil {
 		p.down(w, r, err)
 		return
 	}
+	p.loggedOutBy(r, old)
 	redirect(w, "/logged-out")
 }
 

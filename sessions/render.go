@@ -19,6 +19,7 @@ type view struct {
 	Name     string // what was typed as name
 	Host     string // where the login leads, or was refused
 	Flow     string // the sealed request, passed on by the forms
+	Invite   string // the code of an invitation, passed on by the forms
 	Error    string
 	ErrorIn  string // the section of the account page whose form it is about
 	Done     string // what a form of the account page did

@@ -11,6 +11,9 @@ type Service struct {
 	hosts Hosts
 	conf  *conf.Login
 	theme *Theme
+
+	// Audit is where it is written down who did what. It may be set before the first use; nil: nowhere.
+	Audit *Audit
 }
 
 // New makes the login of a configuration, whose pages look as ours do. None of the arguments may be nil.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"edge/username"
 )
 
 // Identity is who asks, as known at this moment. It is read-only.
@@ -35,7 +37,8 @@ const (
 type User struct {
 	Name   string // canonical
 	Groups []string
-	Epoch  int64 // changes when every session of the user must end; never used twice for one name
+	Email  string // as somebody who may has said it; "": none
+	Epoch  int64  // changes when every session of the user must end; never used twice for one name
 }
 
 // Users are the accounts. It is safe for concurrent use. A disabled account is no account: ErrBadCredentials, ErrNoUser.
@@ -45,10 +48,25 @@ type Users interface {
 	Verify(ctx context.Context, name, password string) (User, error)
 	// Get is asked for every request of a session; its name is canonical. ErrNoUser; any other error means that nobody knows.
 	Get(ctx context.Context, name string) (User, error)
-	// ChangePassword ends every session of the user, who proves to be it by the current password as for Verify; ErrBadPassword for the new one.
-	ChangePassword(ctx context.Context, name, current, password string) (User, error)
 	// Create makes an account: ErrTaken, ErrBadName, ErrBadPassword, ErrBusy.
 	Create(ctx context.Context, name, password string) (User, error)
+	// ChangePassword ends every session of the user, who proves to be it by the current password as for Verify; ErrBadPassword for the new one.
+	ChangePassword(ctx context.Context, name, current, password string) (User, error)
+	Invites
+}
+
+// Invites are the codes by which one makes an account for oneself where not everybody may.
+type Invites interface {
+	// Invited looks at a code: ErrNoInvite for one that is unknown, used or too old.
+	Invited(ctx context.Context, code string) (Invitation, error)
+	// Redeem makes an account as the code says, and uses it up with it: ErrNoInvite, or as Create.
+	Redeem(ctx context.Context, code, name, password string) (User, error)
+}
+
+// Invitation is what a code stands for.
+type Invitation struct {
+	ID    string // to name it by; no secret
+	Setup bool   // it makes the first account, whatever is said of registration
 }
 
 // What a Users store says no with; each may be wrapped. The text is shown to the person who asked.
@@ -56,8 +74,9 @@ var (
 	ErrBadCredentials = errors.New("the name or the password is wrong")
 	ErrNoUser         = errors.New("there is no such user")
 	ErrTaken          = errors.New("this name is taken")
-	ErrBadName        = errors.New("a name has 1 to 64 of these: a-z 0-9 . _ @ -")
+	ErrBadName        = username.Err
 	ErrBadPassword    = errors.New("a password has 8 to 1024 bytes")
+	ErrNoInvite       = errors.New("this invitation has been used, has ended or was never made")
 	ErrBusy           = errors.New("too many people are logging in at this moment, please try again")
 )
 

@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"reflect"
 	"time"
@@ -167,7 +166,8 @@ func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *gorilla.Se
 	in, creating := session.Values[insertKey{}].(insert)
 	switch l := liveOf(session); {
 	case session.Options.MaxAge < 0:
-		return s.end(r, w, session.Name())
+		_, err := s.end(r, w, session.Name())
+		return err
 	case creating:
 		return s.create(r, w, session, in)
 	case l == nil:
@@ -191,20 +191,19 @@ func stringKeys(values map[any]any) map[string]any {
 	return out
 }
 
-// end ends the login of the request's cookie, also when idleness has ended the session before.
-func (s *Store) end(r *http.Request, w http.ResponseWriter, name string) error {
-	old, err := s.present(cookieField(r), name, vhostOf(r))
+// end ends the login of the request's cookie, also when idleness has ended the session before, and returns what it was; nil for none.
+func (s *Store) end(r *http.Request, w http.ResponseWriter, name string) (old *row, err error) {
+	old, err = s.present(cookieField(r), name, vhostOf(r))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if old != nil {
 		if err := s.db.end(r.Context(), old.parent); err != nil {
-			return err
+			return nil, err
 		}
-		slog.Info("logout", "user", old.User, "session", old.parent, "client", r.RemoteAddr)
 	}
 	http.SetCookie(w, newCookie(name, "", -1))
-	return nil
+	return old, nil
 }
 
 func (s *Store) create(r *http.Request, w http.ResponseWriter, session *gorilla.Session, in insert) error {

@@ -119,10 +119,12 @@ func (v *vhostPages) logoutForm(w http.ResponseWriter, r *http.Request) {
 }
 
 func (v *vhostPages) logOut(w http.ResponseWriter, r *http.Request) {
-	if err := v.end(r, w, sessionCookie); err != nil {
+	old, err := v.end(r, w, sessionCookie)
+	if err != nil {
 		v.down(w, r, err)
 		return
 	}
+	v.loggedOutBy(r, old)
 	_, port := splitAuthority(r.Host)
 	redirect(w, v.loginURL(port)+"/logged-out")
 }

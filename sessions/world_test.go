@@ -53,6 +53,8 @@ type accounts struct {
 	mu   sync.Mutex
 	all  map[string]account
 	down error
+
+	invited map[string]Invitation
 }
 
 type account struct {
@@ -63,7 +65,7 @@ type account struct {
 func (a *accounts) set(name, password string, epoch int64, groups ...string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.all[name] = account{User{name, groups, epoch}, password}
+	a.all[name] = account{User{Name: name, Groups: groups, Epoch: epoch}, password}
 }
 
 func (a *accounts) remove(name string) {
@@ -90,21 +92,43 @@ func (a *accounts) Verify(ctx context.Context, name, password string) (User, err
 	return User{}, fmt.Errorf("in memory: %w", ErrBadCredentials)
 }
 
-func (a *accounts) ChangePassword(ctx context.Context, name, current, password string) (User, error) {
-	user, err := a.Verify(ctx, name, current)
-	if err != nil {
-		return User{}, err
-	}
-	a.set(name, password, user.Epoch+1, user.Groups...)
-	return a.Get(ctx, name)
-}
-
 func (a *accounts) Create(ctx context.Context, name, password string) (User, error) {
 	if _, err := a.Get(ctx, name); !errors.Is(err, ErrNoUser) {
 		return User{}, ErrTaken
 	}
 	a.set(name, password, 1)
 	return a.Get(ctx, name)
+}
+
+func (a *accounts) ChangePassword(ctx context.Context, name, current, password string) (User, error) {
+	u, err := a.Verify(ctx, name, current)
+	if err != nil {
+		return User{}, err
+	}
+	a.set(name, password, u.Epoch+1, u.Groups...)
+	return a.Get(ctx, name)
+}
+
+func (a *accounts) Invited(_ context.Context, code string) (Invitation, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if i, ok := a.invited[code]; ok {
+		return i, a.down
+	}
+	return Invitation{}, fmt.Errorf("in memory: %w", ErrNoInvite)
+}
+
+func (a *accounts) Redeem(ctx context.Context, code, name, password string) (User, error) {
+	if _, err := a.Invited(ctx, code); err != nil {
+		return User{}, err
+	}
+	u, err := a.Create(ctx, name, password)
+	if err == nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.invited, code)
+	}
+	return u, err
 }
 
 // hosts is a running configuration: canonical host to vhost id, and who may use it; nobody named: everybody.

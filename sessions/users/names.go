@@ -1,38 +1,48 @@
 package users
 
 import (
+	"errors"
 	"fmt"
+	"net/mail"
 	"strings"
 
 	"edge/sessions"
+	"edge/username"
 )
 
-const maxName = 64
-
-// Canonical is the one form of a user's name, in which it is kept, counted and compared: lower case, without spaces around it.
-// ErrBadName for what is none. Only ASCII: Unicode has letters that look alike, and some that become ASCII in lower case.
+// Canonical is the one form of a user's name, in which it is kept, counted and compared: see username.Canonical. ErrBadName for what is none.
 func Canonical(name string) (string, error) {
-	name = strings.Trim(name, " ")
-	if !nameLike(name) {
+	name, err := username.Canonical(name)
+	if err != nil {
 		return "", sessions.ErrBadName
 	}
-	return strings.ToLower(name), nil
+	return name, nil
 }
 
-func nameLike(s string) bool {
-	odd := func(c rune) bool {
-		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		return !letter && !('0' <= c && c <= '9') && !strings.ContainsRune("._@-", c)
-	}
-	return len(s) >= 1 && len(s) <= maxName && !strings.ContainsFunc(s, odd)
-}
-
-// checkGroups lets groups through as they are written: a group is compared letter by letter.
-func checkGroups(groups []string) error {
+// canonicalGroups are names as those of users are, so that access finds them however they were typed. Each is in the list once.
+func canonicalGroups(groups []string) (list []string, err error) {
 	for _, g := range groups {
-		if !nameLike(g) {
-			return fmt.Errorf("group %q: a group has 1 to %d of these: A-Z a-z 0-9 . _ @ -", g, maxName)
+		name, err := username.Canonical(g)
+		if err != nil {
+			return nil, fmt.Errorf("group %q: %w", g, err)
 		}
+		list = with(list, name)
+	}
+	return list, nil
+}
+
+const maxEmail = 254
+
+var errBadEmail = errors.New("an e-mail address is like alice@example.org")
+
+// checkEmail lets one address through as it is written, or none.
+func checkEmail(email string) error {
+	if email == "" {
+		return nil
+	}
+	a, err := mail.ParseAddress(email)
+	if err != nil || a.Address != email || len(email) > maxEmail || strings.ContainsAny(email, "\"\r\n ,;<>()") {
+		return errBadEmail
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"database/sql"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -41,11 +40,16 @@ const (
 	keyLen     = 32
 )
 
-// hash makes the text that is kept of a password: ErrBadPassword, ErrBusy.
+// hash makes the text that is kept of a new password: ErrBadPassword, ErrBusy.
 func (s *Store) hash(ctx context.Context, password string) (string, error) {
 	if len(password) < minPassword || len(password) > maxPassword {
 		return "", sessions.ErrBadPassword
 	}
+	return s.rehash(ctx, password)
+}
+
+// rehash is hash for a password that was chosen under other rules.
+func (s *Store) rehash(ctx context.Context, password string) (string, error) {
 	h := phc{cost: s.Cost, salt: make([]byte, saltLen)}
 	rand.Read(h.salt)
 	var err error
@@ -53,48 +57,54 @@ func (s *Store) hash(ctx context.Context, password string) (string, error) {
 	return h.String(), err
 }
 
-// check compares a password with a stored hash. For an empty or damaged one it does the work all the same, and says no: how long the
-// answer takes must not tell which users there are.
-func (s *Store) check(ctx context.Context, stored, password string) (good bool, err error) {
-	h, known := parsePHC(stored)
+// check compares a password with a user's hash. Without one, or with a damaged one, it does the work all the same, and says no: how long the
+// answer takes must not tell which users there are. For the same reason bcrypt runs for everybody as long as one imported hash is left.
+func (s *Store) check(ctx context.Context, rec record, password string) (good bool, err error) {
+	h, known := parsePHC(rec.Hash)
 	if !known {
 		h = phc{cost: s.Cost, salt: make([]byte, saltLen), key: make([]byte, keyLen)}
 	}
+	legacy, err := s.checkBcrypt(ctx, rec, password)
+	if err != nil {
+		return false, err
+	}
 	key, err := s.derive(ctx, h, password)
-	return known && subtle.ConstantTimeCompare(key, h.key) == 1, err
+	return known && subtle.ConstantTimeCompare(key, h.key) == 1 || legacy, err
 }
 
 // derive runs argon2id when it is its turn, so that a flood of logins takes no more memory than maxHashing of them.
-func (s *Store) derive(ctx context.Context, h phc, password string) ([]byte, error) {
+func (s *Store) derive(ctx context.Context, h phc, password string) (key []byte, err error) {
+	err = s.inTurn(ctx, func() {
+		key = argon2.IDKey([]byte(password), h.salt, h.cost.Time, h.cost.Memory, h.cost.Threads, keyLen)
+	})
+	return key, err
+}
+
+// inTurn runs work when it is its turn: ErrBusy.
+func (s *Store) inTurn(ctx context.Context, work func()) error {
 	timeout := time.NewTimer(maxWait)
 	defer timeout.Stop()
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	case <-timeout.C:
-		return nil, sessions.ErrBusy
+		return sessions.ErrBusy
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
-	return argon2.IDKey([]byte(password), h.salt, h.cost.Time, h.cost.Memory, h.cost.Threads, keyLen), nil
+	work()
+	return nil
 }
 
-// renew replaces the hash of a password that has just proved right if it was made at another cost. It does not end sessions, gives way to a
-// change of the password meanwhile, and may fail: the old hash still works.
-func (s *Store) renew(ctx context.Context, name, stored, password string) {
-	if h, ok := parsePHC(stored); ok && h.cost == s.Cost {
+// renew replaces the hash of a password that has just proved right if it was made at another cost, or imported. It does not end sessions,
+// gives way to a change of the password meanwhile, and may fail: the old hash still works.
+func (s *Store) renew(ctx context.Context, name string, rec record, password string) {
+	if h, ok := parsePHC(rec.Hash); ok && h.cost == s.Cost {
 		return
 	}
-	hash, err := s.hash(ctx, password)
-	if errors.Is(err, sessions.ErrBadPassword) {
-		return // chosen under older rules
-	}
+	hash, err := s.rehash(ctx, password)
 	if err == nil {
-		err = s.file.WriteDurable(ctx, func(tx *sql.Tx) error {
-			const set = "UPDATE user SET data = json_set(data, '$.hash', ?) WHERE name = ? AND json_extract(data, '$.hash') = ?"
-			_, err := tx.Exec(set, hash, name, stored)
-			return err
-		})
+		err = s.file.WriteDurable(ctx, func(tx *sql.Tx) error { return setHash(tx, name, hash, &rec.Hash, nil) })
 	}
 	if err != nil {
 		slog.Warn("password hash not renewed", "user", name, "error", err)

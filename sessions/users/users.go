@@ -20,6 +20,9 @@ import (
 var schema = []string{`
 CREATE TABLE user(name TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE epoch(name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
+`, `
+CREATE TABLE invite(h BLOB PRIMARY KEY, exp INTEGER NOT NULL, data TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX user_bcrypt ON user(json_extract(data, '$.bcrypt')) WHERE json_extract(data, '$.bcrypt') IS NOT NULL;
 `}
 
 // record is what data of a user's row holds. Changes are made by json_set, so that a field of a newer binary stays.
@@ -28,6 +31,8 @@ type record struct {
 	Groups   []string `json:"groups"`
 	Disabled bool     `json:"disabled"`
 	Created  int64    `json:"created"` // Unix milliseconds
+	Email    string   `json:"email,omitempty"`
+	Bcrypt   *int     `json:"bcrypt,omitempty"` // the cost of an imported hash, until the first login renews it
 }
 
 // Store is DIR/users.db. Several processes may have it open; what one writes, the others read at their next call. It is safe for
@@ -37,20 +42,28 @@ type Store struct {
 	// logs in.
 	Cost Cost
 
+	// Changed hears of each user of whom something was changed or taken away in this process, when it is on the disk and before the caller
+	// hears of it. It may be set before the first use; nil: nobody.
+	Changed func(name string)
+
 	file  *sqlitefile.File
-	find  *sql.Stmt
 	now   func() time.Time
 	slots chan struct{} // passwords being hashed
+
+	find   *sql.Stmt
+	findOr *sql.Stmt // or what is given in place of an account
+	slow   *sql.Stmt // the highest cost of an imported hash
 }
 
 var _ sessions.Users = (*Store)(nil)
 
 // Account is what List tells of a user.
 type Account struct {
-	Name     string
-	Groups   []string
-	Disabled bool
-	Created  time.Time
+	Name     string    `json:"name"`
+	Groups   []string  `json:"groups"`
+	Email    string    `json:"email,omitempty"`
+	Disabled bool      `json:"disabled"`
+	Created  time.Time `json:"created"`
 }
 
 // Open opens the users of the folder dir (statefile.Dir), made if missing.
@@ -60,10 +73,13 @@ func Open(dir string, now func() time.Time) (*Store, error) {
 		return nil, err
 	}
 	find, err := file.Prepare("SELECT u.data, e.n FROM user u JOIN epoch e ON e.name = u.name WHERE u.name = ?")
-	if err != nil {
+	slow, err2 := file.Prepare("SELECT max(json_extract(data, '$.bcrypt')) FROM user WHERE json_extract(data, '$.bcrypt') IS NOT NULL")
+	findOr, err3 := file.Prepare(`SELECT u.data, e.n, TRUE FROM user u JOIN epoch e ON e.name = u.name WHERE u.name = ?1
+		UNION ALL SELECT ?2, 0, FALSE LIMIT 1`)
+	if err := errors.Join(err, err2, err3); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &Store{Cost: DefaultCost, file: file, find: find, now: now, slots: make(chan struct{}, maxHashing)}, nil
+	return &Store{Cost: DefaultCost, file: file, find: find, findOr: findOr, slow: slow, now: now, slots: make(chan struct{}, maxHashing)}, nil
 }
 
 // Close closes the file. No call may be running or follow.
@@ -78,7 +94,11 @@ func (s *Store) Get(ctx context.Context, name string) (sessions.User, error) {
 	if err != nil {
 		return sessions.User{}, err
 	}
-	return sessions.User{Name: name, Groups: rec.Groups, Epoch: epoch}, nil
+	return rec.user(name, epoch), nil
+}
+
+func (r record) user(name string, epoch int64) sessions.User {
+	return sessions.User{Name: name, Groups: r.Groups, Email: r.Email, Epoch: epoch}
 }
 
 func (s *Store) read(ctx context.Context, name string) (rec record, epoch int64, err error) {
@@ -96,66 +116,109 @@ func (s *Store) read(ctx context.Context, name string) (rec record, epoch int64,
 	return rec, epoch, nil
 }
 
+// readOrDecoy is read, but for a name that nobody has it does as much: it reads a record that is like one.
+func (s *Store) readOrDecoy(ctx context.Context, name string) (rec record, epoch int64, exists bool, err error) {
+	rec = record{Hash: phc{cost: s.Cost, salt: make([]byte, saltLen), key: make([]byte, keyLen)}.String(), Groups: []string{"users"}}
+	data, err := json.Marshal(rec)
+	if err != nil {
+		return rec, 0, false, err
+	}
+	if err = s.findOr.QueryRowContext(ctx, name, string(data)).Scan(&data, &epoch, &exists); err != nil {
+		return record{}, 0, false, err
+	}
+	rec = record{}
+	err = json.Unmarshal(data, &rec)
+	return rec, epoch, exists, err
+}
+
 // Verify implements sessions.Users.
 func (s *Store) Verify(ctx context.Context, name, password string) (sessions.User, error) {
-	if len(password) > maxPassword {
-		return sessions.User{}, sessions.ErrBadCredentials
+	rec, canonical, epoch, err := s.verify(ctx, name, password)
+	if err != nil {
+		return sessions.User{}, err
 	}
-	canonical, err := Canonical(name)
+	s.renew(ctx, canonical, rec, password)
+	return rec.user(canonical, epoch), nil
+}
+
+// verify is Verify, and changes nothing.
+func (s *Store) verify(ctx context.Context, name, password string) (rec record, canonical string, epoch int64, err error) {
+	if len(password) > maxPassword {
+		return rec, "", 0, sessions.ErrBadCredentials
+	}
+	canonical, err = Canonical(name)
 	if err != nil {
 		canonical = "" // nobody's name: goes the way of an unknown user
 	}
-	rec, epoch, err := s.read(ctx, canonical)
-	if err != nil && !errors.Is(err, sessions.ErrNoUser) {
-		return sessions.User{}, err
-	}
-	good, err := s.check(ctx, rec.Hash, password)
+	rec, epoch, exists, err := s.readOrDecoy(ctx, canonical)
 	if err != nil {
-		return sessions.User{}, err
+		return rec, "", 0, err
 	}
-	if !good || rec.Disabled {
-		return sessions.User{}, sessions.ErrBadCredentials
+	good, err := s.check(ctx, rec, password)
+	if err == nil && (!good || !exists || rec.Disabled) {
+		err = sessions.ErrBadCredentials
 	}
-	s.renew(ctx, canonical, rec.Hash, password)
-	return sessions.User{Name: canonical, Groups: rec.Groups, Epoch: epoch}, nil
+	return rec, canonical, epoch, err
 }
 
 // Create implements sessions.Users: an account without groups.
 func (s *Store) Create(ctx context.Context, name, password string) (sessions.User, error) {
-	if err := s.Add(ctx, name, password, nil); err != nil {
-		return sessions.User{}, err
-	}
-	canonical, err := Canonical(name)
-	if err != nil {
-		return sessions.User{}, err
-	}
-	return s.Get(ctx, canonical)
+	return s.create(ctx, Account{Name: name}, password, nil)
 }
 
-// Add makes an account: ErrTaken, ErrBadName, ErrBadPassword, ErrBusy of package sessions.
-func (s *Store) Add(ctx context.Context, name, password string, groups []string) error {
-	name, err := Canonical(name)
+// Add makes an account of a's name, groups and e-mail address: ErrTaken, ErrBadName, ErrBadPassword, ErrBusy of package sessions.
+func (s *Store) Add(ctx context.Context, a Account, password string) error {
+	_, err := s.create(ctx, a, password, nil)
+	return err
+}
+
+// create makes an account, if condition lets it: that is part of the transaction, and may add to the account. nil: always.
+func (s *Store) create(ctx context.Context, a Account, password string, condition func(*sql.Tx, *record) error) (u sessions.User, err error) {
+	name, err := Canonical(a.Name)
 	if err != nil {
-		return err
+		return u, err
 	}
-	if err := checkGroups(groups); err != nil {
-		return err
-	}
-	hash, err := s.hash(ctx, password)
+	rec, err := s.draft(a)
 	if err != nil {
-		return err
+		return u, err
 	}
-	data, err := json.Marshal(record{Hash: hash, Groups: groups, Created: s.now().UnixMilli()})
-	if err != nil {
-		return err
+	if rec.Hash, err = s.hash(ctx, password); err != nil {
+		return u, err
 	}
-	return s.file.WriteDurable(ctx, func(tx *sql.Tx) error {
-		res, err := tx.Exec("INSERT INTO user(name, data) VALUES(?, ?) ON CONFLICT DO NOTHING", name, string(data))
-		if err := changed(res, err, sessions.ErrTaken); err != nil {
-			return err
+	err = s.write(ctx, name, func(tx *sql.Tx) error {
+		if condition != nil {
+			if err := condition(tx, &rec); err != nil {
+				return err
+			}
 		}
-		return bump(tx, name)
+		return insert(tx, name, rec)
 	})
+	if err != nil {
+		return u, err
+	}
+	return s.Get(ctx, name)
+}
+
+// draft is an account without its password.
+func (s *Store) draft(a Account) (rec record, err error) {
+	groups, err := canonicalGroups(a.Groups)
+	return record{Groups: groups, Email: a.Email, Created: s.now().UnixMilli()}, errors.Join(err, checkEmail(a.Email))
+}
+
+// insert writes a new account. The first one is the end of the link by which it might have been made.
+func insert(tx *sql.Tx, name string, rec record) error {
+	data, err := json.Marshal(rec)
+	if err != nil {
+		return err
+	}
+	res, err := tx.Exec("INSERT INTO user(name, data) VALUES(?, ?) ON CONFLICT DO NOTHING", name, string(data))
+	if err := changed(res, err, sessions.ErrTaken); err != nil {
+		return err
+	}
+	if err := dropSetup(tx); err != nil {
+		return err
+	}
+	return bump(tx, name)
 }
 
 // SetPassword changes a password and ends every session of the user. ErrNoUser, ErrBadPassword, ErrBusy.
@@ -164,15 +227,85 @@ func (s *Store) SetPassword(ctx context.Context, name, password string) error {
 	if err != nil {
 		return err
 	}
-	return s.set(ctx, name, "$.hash", hash, true)
+	return s.change(ctx, name, func(tx *sql.Tx, name string) error {
+		return errors.Join(setHash(tx, name, hash, nil, sessions.ErrNoUser), bump(tx, name))
+	})
+}
+
+// ChangePassword implements sessions.Users. Of two who change it at once, the second's current password is not the current one.
+func (s *Store) ChangePassword(ctx context.Context, name, current, password string) (sessions.User, error) {
+	rec, name, _, err := s.verify(ctx, name, current)
+	if err != nil {
+		return sessions.User{}, err
+	}
+	hash, err := s.hash(ctx, password)
+	if err != nil {
+		return sessions.User{}, err
+	}
+	err = s.write(ctx, name, func(tx *sql.Tx) error {
+		return errors.Join(setHash(tx, name, hash, &rec.Hash, sessions.ErrBadCredentials), bump(tx, name))
+	})
+	if err != nil {
+		return sessions.User{}, err
+	}
+	return s.Get(ctx, name)
+}
+
+// setHash replaces a hash, if it is still was; nil: whatever it is. Else otherwise.
+func setHash(tx *sql.Tx, name, hash string, was *string, otherwise error) error {
+	const set = `UPDATE user SET data = json_remove(json_set(data, '$.hash', ?1), '$.bcrypt')
+		WHERE name = ?2 AND (?3 IS NULL OR json_extract(data, '$.hash') = ?3)`
+	res, err := tx.Exec(set, hash, name, was)
+	return changed(res, err, otherwise)
 }
 
 // SetGroups says which groups the user is in from now on, in its open sessions as well. ErrNoUser.
 func (s *Store) SetGroups(ctx context.Context, name string, groups []string) error {
-	if err := checkGroups(groups); err != nil {
+	groups, err := canonicalGroups(groups)
+	if err != nil {
 		return err
 	}
 	return s.set(ctx, name, "$.groups", groups, false)
+}
+
+// EditGroups adds the user to some groups and takes it out of others. What another adds or takes at the same time is not lost. ErrNoUser.
+func (s *Store) EditGroups(ctx context.Context, name string, add, remove []string) error {
+	add, err1 := canonicalGroups(add)
+	remove, err2 := canonicalGroups(remove)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	return s.change(ctx, name, func(tx *sql.Tx, name string) error {
+		var data []byte
+		err := tx.QueryRow("SELECT data FROM user WHERE name = ?", name).Scan(&data)
+		if errors.Is(err, sql.ErrNoRows) {
+			return sessions.ErrNoUser
+		}
+		var rec record
+		if err := errors.Join(err, json.Unmarshal(data, &rec)); err != nil {
+			return err
+		}
+		groups := slices.DeleteFunc(rec.Groups, func(g string) bool { return slices.Contains(remove, g) })
+		return setField(tx, name, "$.groups", with(groups, add...))
+	})
+}
+
+// with is list and all of more that it lacks.
+func with(list []string, more ...string) []string {
+	for _, m := range more {
+		if !slices.Contains(list, m) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// SetEmail says what the user's e-mail address is; "": none. ErrNoUser.
+func (s *Store) SetEmail(ctx context.Context, name, email string) error {
+	if err := checkEmail(email); err != nil {
+		return err
+	}
+	return s.set(ctx, name, "$.email", email, false)
 }
 
 // Disable ends every session of the user, and no new one begins until Enable. ErrNoUser.
@@ -187,11 +320,7 @@ func (s *Store) Enable(ctx context.Context, name string) error {
 
 // Remove deletes the account and ends its sessions. ErrNoUser.
 func (s *Store) Remove(ctx context.Context, name string) error {
-	name, err := Canonical(name)
-	if err != nil {
-		return err
-	}
-	return s.file.WriteDurable(ctx, func(tx *sql.Tx) error {
+	return s.change(ctx, name, func(tx *sql.Tx, name string) error {
 		res, err := tx.Exec("DELETE FROM user WHERE name = ?", name)
 		if err := changed(res, err, sessions.ErrNoUser); err != nil {
 			return err
@@ -217,28 +346,46 @@ func (s *Store) List(ctx context.Context) (accounts []Account, err error) {
 		if err := json.Unmarshal(data, &rec); err != nil {
 			return nil, fmt.Errorf("user %q: %w", name, err)
 		}
-		accounts = append(accounts, Account{name, rec.Groups, rec.Disabled, time.UnixMilli(rec.Created)})
+		accounts = append(accounts, Account{name, slices.Clip(append([]string{}, rec.Groups...)), rec.Email, rec.Disabled, time.UnixMilli(rec.Created).UTC()})
 	}
 	return slices.Clip(accounts), rows.Err()
 }
 
 // set changes one field of a user's data, and where endSessions says so its epoch.
 func (s *Store) set(ctx context.Context, name, field string, value any, endSessions bool) error {
-	name, err := Canonical(name)
-	if err != nil {
-		return err
-	}
-	data, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
-	return s.file.WriteDurable(ctx, func(tx *sql.Tx) error {
-		res, err := tx.Exec("UPDATE user SET data = json_set(data, ?, json(?)) WHERE name = ?", field, string(data), name)
-		if err := changed(res, err, sessions.ErrNoUser); err != nil || !endSessions {
+	return s.change(ctx, name, func(tx *sql.Tx, name string) error {
+		if err := setField(tx, name, field, value); err != nil || !endSessions {
 			return err
 		}
 		return bump(tx, name)
 	})
+}
+
+func setField(tx *sql.Tx, name, field string, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	res, err := tx.Exec("UPDATE user SET data = json_set(data, ?, json(?)) WHERE name = ?", field, string(data), name)
+	return changed(res, err, sessions.ErrNoUser)
+}
+
+// change is write for a name as somebody typed it.
+func (s *Store) change(ctx context.Context, name string, do func(tx *sql.Tx, name string) error) error {
+	name, err := Canonical(name)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, name, func(tx *sql.Tx) error { return do(tx, name) })
+}
+
+// write is the one way by which what sessions know of a user changes.
+func (s *Store) write(ctx context.Context, name string, do func(*sql.Tx) error) error {
+	err := s.file.WriteDurable(ctx, do)
+	if err == nil && s.Changed != nil {
+		s.Changed(name)
+	}
+	return err
 }
 
 // bump gives the name an epoch that it never had.

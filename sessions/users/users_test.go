@@ -34,6 +34,10 @@ func open(t *testing.T, dir string) *Store {
 	return s
 }
 
+func add(s *Store, name, password string, groups []string) error {
+	return s.Add(ctx, Account{Name: name, Groups: groups}, password)
+}
+
 func TestLifeOfAnAccount(t *testing.T) {
 	s := open(t, t.TempDir())
 	must := func(err error) {
@@ -50,8 +54,8 @@ func TestLifeOfAnAccount(t *testing.T) {
 		}
 		return u
 	}
-	must(s.Add(ctx, "Alice", "correct horse", []string{"staff"}))
-	if err := s.Add(ctx, "alice", "another one", nil); !errors.Is(err, sessions.ErrTaken) {
+	must(add(s, "Alice", "correct horse", []string{"staff"}))
+	if err := add(s, "alice", "another one", nil); !errors.Is(err, sessions.ErrTaken) {
 		t.Errorf("added twice: %v", err)
 	}
 	first := verify("correct horse", nil)
@@ -81,7 +85,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 
 	must(s.Remove(ctx, "alice"))
 	verify("battery staple", sessions.ErrBadCredentials)
-	must(s.Add(ctx, "alice", "somebody else", nil))
+	must(add(s, "alice", "somebody else", nil))
 	fourth := verify("somebody else", nil)
 
 	seen := map[int64]bool{}
@@ -113,7 +117,7 @@ func TestNamesPasswordsGroups(t *testing.T) {
 	for name, want := range map[string]error{
 		"a": nil, " b ": nil, "A.b_C@d-9": nil, strings.Repeat("x", 64): nil,
 		"": sessions.ErrBadName, strings.Repeat("x", 65): sessions.ErrBadName, "a b": sessions.ErrBadName, "a/b": sessions.ErrBadName,
-		"a\x00": sessions.ErrBadName, "ü": sessions.ErrBadName, "\u212a": sessions.ErrBadName, // the Kelvin sign is k in lower case
+		"a\x00": sessions.ErrBadName, "ü": nil, "аlice": sessions.ErrBadName,
 	} {
 		if _, err := s.Create(ctx, name, "12345678"); !errors.Is(err, want) {
 			t.Errorf("name %q: %v, want %v", name, err, want)
@@ -140,7 +144,7 @@ func TestNamesPasswordsGroups(t *testing.T) {
 // A login renews a hash that was made at another cost, without ending sessions.
 func TestRehash(t *testing.T) {
 	s := open(t, t.TempDir())
-	if err := s.Add(ctx, "alice", "correct horse", nil); err != nil {
+	if err := add(s, "alice", "correct horse", nil); err != nil {
 		t.Fatal(err)
 	}
 	before, _, _ := s.read(ctx, "alice")
@@ -181,7 +185,7 @@ func TestParsePHC(t *testing.T) {
 // A hash that cannot be read is nobody's password.
 func TestDamagedHash(t *testing.T) {
 	s := open(t, t.TempDir())
-	if err := s.Add(ctx, "alice", "correct horse", nil); err != nil {
+	if err := add(s, "alice", "correct horse", nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, hash := range []string{"", "plain", "correct horse"} {
@@ -197,7 +201,7 @@ func TestDamagedHash(t *testing.T) {
 // LOGIN.md §2h 37: many wrong names do not keep others from logging in; no more than maxHashing passwords are hashed at once.
 func TestFlood(t *testing.T) {
 	s := open(t, t.TempDir())
-	if err := s.Add(ctx, "alice", "correct horse", nil); err != nil {
+	if err := add(s, "alice", "correct horse", nil); err != nil {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
@@ -228,7 +232,7 @@ func TestFlood(t *testing.T) {
 // LOGIN.md §2h 38: unknown and disabled users take the same way as known ones; BenchmarkVerify measures it.
 func TestUnknownUserTakesASlot(t *testing.T) {
 	s := open(t, t.TempDir())
-	if err := s.Add(ctx, "alice", "correct horse", nil); err != nil {
+	if err := add(s, "alice", "correct horse", nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Disable(ctx, "alice"); err != nil {
@@ -250,7 +254,7 @@ func TestUnknownUserTakesASlot(t *testing.T) {
 func TestTwoProcesses(t *testing.T) {
 	dir := t.TempDir()
 	one, two := open(t, dir), open(t, dir)
-	if err := one.Add(ctx, "alice", "correct horse", nil); err != nil {
+	if err := add(one, "alice", "correct horse", nil); err != nil {
 		t.Fatal(err)
 	}
 	before, err := two.Get(ctx, "alice")
@@ -284,7 +288,7 @@ func BenchmarkVerify(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.Add(ctx, "alice", "correct horse", nil); err != nil {
+	if err := add(s, "alice", "correct horse", nil); err != nil {
 		b.Fatal(err)
 	}
 	names, took := []string{"alice", "nobody"}, [2][]time.Duration{}

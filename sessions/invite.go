@@ -1,0 +1,84 @@
+package sessions
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+
+	"edge/conf"
+)
+
+// mayRegister says why the one who asks may not make an account: nil, ErrNoInvite, errWait, errNoRegistration, or that nobody knows. A code
+// that is none counts as a guess of one.
+func (p *loginPages) mayRegister(r *http.Request, code string) (setup bool, err error) {
+	switch {
+	case code == "" && p.registers():
+		return false, nil
+	case code == "":
+		return false, errNoRegistration
+	}
+	if err := p.mayTry(r, inviteTries, ""); err != nil {
+		return false, err
+	}
+	i, err := p.users.Invited(r.Context(), code)
+	if err == nil && !i.Setup && p.conf.Registration == conf.Closed {
+		err = ErrNoInvite
+	}
+	if !errors.Is(err, ErrNoInvite) {
+		p.db.guesses.Void(r.Context(), inviteTries, "", r.RemoteAddr)
+	}
+	return i.Setup, err
+}
+
+// errNoRegistration is that there is no such page.
+var errNoRegistration = errors.New("nobody may register")
+
+func (p *loginPages) registerForm(w http.ResponseWriter, r *http.Request) {
+	if _, err := p.mayRegister(r, r.URL.Query().Get("invite")); err != nil {
+		p.uninvited(w, r, err)
+		return
+	}
+	p.form(w, r, "register")
+}
+
+func (p *loginPages) register(w http.ResponseWriter, r *http.Request) {
+	code := r.PostForm.Get("invite")
+	setup, err := p.mayRegister(r, code)
+	if err != nil {
+		p.uninvited(w, r, err)
+		return
+	}
+	event := eventRegister
+	switch {
+	case setup:
+		event = eventSetup
+	case code != "":
+		event = eventInvited
+	}
+	p.enter(w, r, event, "register", func(name, password string) (User, error) {
+		if code != "" {
+			return p.users.Redeem(r.Context(), code, name, password)
+		}
+		return p.users.Create(r.Context(), name, password)
+	})
+}
+
+// uninvited answers who may not register.
+func (p *loginPages) uninvited(w http.ResponseWriter, r *http.Request, err error) {
+	var wait waitError
+	switch {
+	case errors.Is(err, errNoRegistration):
+		p.show(w, r, http.StatusNotFound, "missing", p.view())
+	case errors.As(err, &wait):
+		w.Header().Set("Retry-After", strconv.Itoa(wait.seconds()))
+		v := p.view()
+		v.Error = wait.in(languageOf(r))
+		p.noteRefused(r, eventInvited, "", err)
+		p.show(w, r, http.StatusTooManyRequests, "wait", v)
+	case errors.Is(err, ErrNoInvite):
+		p.noteRefused(r, eventInvited, "", ErrNoInvite)
+		p.show(w, r, http.StatusNotFound, "uninvited", p.view())
+	case r.Context().Err() == nil:
+		p.down(w, r, err)
+	}
+}
