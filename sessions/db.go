@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,20 +35,31 @@ CREATE TABLE ticket(
 	data  TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX ticket_exp ON ticket(exp);
+`, sqlitefile.LogSchema(endLog) + `
+CREATE TRIGGER session_ended AFTER DELETE ON session BEGIN INSERT INTO endlog(what) VALUES(old.id); END;
+CREATE TRIGGER login_ended AFTER DELETE ON session WHEN old.id = old.parent BEGIN DELETE FROM session WHERE parent = old.id; END;
 `}
+
+// endLog has the id of every session that was ended. Triggers write it, in the transaction that ends it: no way to end one can forget to,
+// nor can an older binary.
+const endLog = "endlog"
 
 // DB is DIR/sessions.db and the key of the login protocol. It outlives configurations, and a second process may have the same one open:
 // what one writes, the other's next request sees. It is safe for concurrent use.
 type DB struct {
-	file *sqlitefile.File
-	find *sql.Stmt
-	now  func() time.Time
+	file  *sqlitefile.File
+	find  *sql.Stmt
+	now   func() time.Time
+	cache *cache
+	ear   *ear
 
 	flows sealer // of the cookies of logins under way
 	blobs sealer // of what a virtual host tells the login host
+	tags  tagger // of session cookies
 
-	mu   sync.Mutex
-	seen map[uuid.UUID]sighting // sessions used since the last write
+	reads atomic.Int64 // of sessions, by get
+	mu    sync.Mutex
+	seen  map[uuid.UUID]sighting // sessions used since the last write
 }
 
 type sighting struct {
@@ -61,7 +73,7 @@ func Open(dir string, now func() time.Time) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{file: file, now: now, seen: map[uuid.UUID]sighting{}}
+	db := &DB{file: file, now: now, cache: newCache(maxCached), seen: map[uuid.UUID]sighting{}}
 	if err := db.prepare(dir); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -73,10 +85,12 @@ func (db *DB) prepare(dir string) error {
 	if err != nil {
 		return err
 	}
-	var errs [3]error
+	var errs [5]error
 	db.flows, errs[0] = newSealer(root, "flow")
 	db.blobs, errs[1] = newSealer(root, "blob")
-	db.find, errs[2] = db.file.Prepare(findRow)
+	db.tags, errs[2] = newTagger(root)
+	db.find, errs[3] = db.file.Prepare(findRow)
+	db.ear, errs[4] = newEar(db.file, db.cache)
 	return errors.Join(errs[:]...)
 }
 
@@ -90,9 +104,13 @@ const (
 	collectEvery = 30 * time.Second // what has expired is deleted
 )
 
-// Run writes last-seen times and deletes what has expired, until ctx is done; then nil. Without it sessions work, but end by idleness
-// although they are used. What cannot be written is logged; the next use of the session notes it anew.
+// Run listens to what other processes end, writes last-seen times and deletes what has expired, until ctx is done; then nil. Without it
+// sessions work, but each Lookup asks the database what has ended, and they end by idleness although they are used. What cannot be written
+// is logged; the next use of the session notes it anew.
 func (db *DB) Run(ctx context.Context) error {
+	var listening sync.WaitGroup
+	listening.Go(func() { db.ear.listen(ctx) }) // on its own: a write may have to wait for another process
+	defer listening.Wait()
 	flush, collect := time.NewTicker(flushEvery), time.NewTicker(collectEvery)
 	defer flush.Stop()
 	defer collect.Stop()
@@ -103,6 +121,7 @@ func (db *DB) Run(ctx context.Context) error {
 			err = db.writeSeen(ctx)
 		case <-collect.C:
 			err = db.collect(ctx)
+			db.watchLog()
 		case <-ctx.Done():
 			return db.lastWrite()
 		}
@@ -111,6 +130,19 @@ func (db *DB) Run(ctx context.Context) error {
 		}
 	}
 }
+
+// alarmSize is far beyond what the write-ahead log grows to at the pace of sqlitefile: something keeps it from being emptied.
+const alarmSize = 64 << 20
+
+func (db *DB) watchLog() {
+	size, err := db.file.LogSize()
+	if err == nil && size > alarmSize {
+		slog.Warn("the session store's write-ahead log grows: does a process hold it open, or write without end?", "bytes", size)
+	}
+}
+
+// Changes gets a value some time after a session has ended or a user has changed, in whatever process: what was let in may be no more.
+func (db *DB) Changes() <-chan struct{} { return db.ear.changes }
 
 // lastWrite is writeSeen once more after the end, bounded.
 func (db *DB) lastWrite() error {

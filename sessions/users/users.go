@@ -20,7 +20,15 @@ import (
 var schema = []string{`
 CREATE TABLE user(name TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE epoch(name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
+`, sqlitefile.LogSchema(userLog) + `
+CREATE TRIGGER user_changed AFTER UPDATE ON user BEGIN INSERT INTO userlog(what) VALUES(new.name); END;
+CREATE TRIGGER user_removed AFTER DELETE ON user BEGIN INSERT INTO userlog(what) VALUES(old.name); END;
+CREATE TRIGGER user_added AFTER INSERT ON user BEGIN INSERT INTO userlog(what) VALUES(new.name); END;
+CREATE TRIGGER epoch_changed AFTER UPDATE ON epoch BEGIN INSERT INTO userlog(what) VALUES(new.name); END;
 `}
+
+// userLog has the name of every account of which anything changed. Triggers write it, so that no change can forget to.
+const userLog = "userlog"
 
 // record is what data of a user's row holds. Changes are made by json_set, so that a field of a newer binary stays.
 type record struct {
@@ -43,7 +51,10 @@ type Store struct {
 	slots chan struct{} // passwords being hashed
 }
 
-var _ sessions.Users = (*Store)(nil)
+var (
+	_ sessions.Users    = (*Store)(nil)
+	_ sessions.Followed = (*Store)(nil)
+)
 
 // Account is what List tells of a user.
 type Account struct {
@@ -68,6 +79,16 @@ func Open(dir string, now func() time.Time) (*Store, error) {
 
 // Close closes the file. No call may be running or follow.
 func (s *Store) Close() error { return s.file.Close() }
+
+// Follow implements sessions.Followed.
+func (s *Store) Follow(changed func()) (func() (names []string, lost bool, err error), error) {
+	log, err := s.file.Follow(userLog)
+	if err != nil {
+		return nil, err
+	}
+	s.file.OnCommit(changed)
+	return log.Next, nil
+}
 
 // Get implements sessions.Users.
 func (s *Store) Get(ctx context.Context, name string) (sessions.User, error) {
