@@ -52,6 +52,53 @@ func TestLoginOverLogin(t *testing.T) {
 	b.sees(b.get("https://"+wiki+"/"), "bob at /")
 }
 
+// 26: a login that becomes worth more does so under a new id; no cookie from before is worth anything, and nothing lives longer for it.
+func TestRaise(t *testing.T) {
+	w := newWorld(t)
+	w.run(w.process)
+	b := w.browser()
+	b.logIn("https://" + wiki + "/")
+	began := w.clock.Now()
+	w.clock.pass(time.Hour)
+	request := func() *http.Request {
+		r := httptest.NewRequest("POST", "https://"+loginHost+"/", nil)
+		r.Header.Set("Cookie", ssoCookie+"="+b.jar[loginHost][ssoCookie])
+		return r
+	}
+	l, err := w.current(background, cookieField(request()), ssoCookie, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rec := b.jar[loginHost][ssoCookie], httptest.NewRecorder()
+	raised, err := w.raise(request(), rec, l, AAL2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.alive(b) {
+		t.Error("the virtual host's session from before is alive")
+	}
+	if _, err := w.raise(request(), httptest.NewRecorder(), l, AAL2); !errors.Is(err, errEnded) {
+		t.Errorf("raised twice: %v", err)
+	}
+	b.keep(loginHost, rec.Result().Cookies())
+	if after := b.jar[loginHost][ssoCookie]; after[:36] == before[:36] || after[:36] != raised.id.String() {
+		t.Errorf("the id is %s, and was %s", after[:36], before[:36])
+	}
+	b.jar[wiki] = map[string]string{}
+	b.sees(b.get("https://"+wiki+"/"), "alice at /") // without a word
+	who, err := w.Lookup(b.field(), wikiID)
+	if err != nil || who == nil || who.Level != AAL2 || who.Session != raised.id || !who.Since.Equal(began) {
+		t.Errorf("%+v, %v", who, err)
+	}
+	if list := w.logins("alice"); len(list) != 1 || list[0].Level != AAL2 || !list[0].Expires.Equal(began.Add(w.conf.Lifetime)) {
+		t.Errorf("%+v", list)
+	}
+	old := &browser{t: t, server: w.process, jar: map[string]map[string]string{loginHost: {ssoCookie: before}}}
+	if p := old.get("https://" + loginHost + "/login"); !strings.Contains(p.body, `name="password"`) {
+		t.Error("the login's old cookie is good")
+	}
+}
+
 // 27: the cookie of an ended login is worth nothing, and a login with it present gets another id.
 func TestReplayAfterLogout(t *testing.T) {
 	w := newWorld(t)

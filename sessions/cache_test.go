@@ -83,7 +83,6 @@ func TestRandomCookiesCostNoQuery(t *testing.T) {
 	b.logIn("https://" + wiki + "/")
 	ended, good := b.field(), b.jar[wiki][sessionCookie]
 	b.post("https://"+wiki+"/.edge/logout", nil)
-	began := time.Now()
 	n := w.reads(w.process, func() {
 		for i := range 10_000 {
 			cookie := w.strange()
@@ -99,9 +98,6 @@ func TestRandomCookiesCostNoQuery(t *testing.T) {
 	})
 	if n != 0 {
 		t.Errorf("%d queries", n)
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("20,000 of them took %v", took)
 	}
 }
 

@@ -73,6 +73,7 @@ type insert struct {
 	row      *row      // its expires is for a login; a session below one ends with it
 	ticket   []byte    // hash of the code that it comes from; nil for a login
 	replaces uuid.UUID // the session that the browser had before, and all below it, end; zero: none
+	goesOn   bool      // it is the same login under a new id: what it replaces must not have ended
 }
 
 // create writes a new session, or answers errEnded. Its conditions are part of the statement: between a look and a write a logout or the
@@ -85,7 +86,8 @@ func (db *DB) create(ctx context.Context, in insert) error {
 	r := in.row
 	return db.file.Write(ctx, func(tx *sql.Tx) error {
 		if in.replaces != uuid.Nil {
-			if _, err := tx.Exec("DELETE FROM session WHERE id = ?1 OR parent = ?1", in.replaces[:]); err != nil {
+			err := exactlyOne(tx.Exec("DELETE FROM session WHERE id = ?", in.replaces[:])) // what is below goes with it, see schema
+			if err != nil && (in.goesOn || !errors.Is(err, errEnded)) {
 				return err
 			}
 		}

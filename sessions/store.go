@@ -200,7 +200,7 @@ func (s *Store) create(r *http.Request, w http.ResponseWriter, session *gorilla.
 	if err != nil {
 		return err
 	}
-	if old != nil {
+	if old != nil && !in.goesOn {
 		in.replaces = old.id
 	}
 	h := s.db.newHandle()
@@ -228,6 +228,24 @@ func (s *Store) login(session *gorilla.Session, user User, level Level) *row {
 	r := &row{expires: now.Add(s.lifetime).UnixMilli(), record: record{User: user.Name, Epoch: user.Epoch, Level: level, Login: now.UnixMilli(), Seen: now.UnixMilli()}}
 	session.Values = map[any]any{insertKey{}: insert{row: r}}
 	return r
+}
+
+// raise makes a higher level of a login whose user has proved more: under a new id, and what was below the old one ends, so that no
+// cookie from before is worth more than it was. Virtual hosts ask for theirs anew, silently. It lives no longer than the login would have.
+// errEnded where that is over.
+func (s *Store) raise(r *http.Request, w http.ResponseWriter, l *live, level Level) (*live, error) {
+	rec := l.record
+	rec.Level, rec.Seen = max(level, l.level()), s.db.millis()
+	raised := &row{expires: l.expires, record: rec}
+	session := gorilla.NewSession(s, ssoCookie)
+	session.Options = &gorilla.Options{}
+	for k, v := range l.Values {
+		session.Values[k] = v
+	}
+	if err := s.create(r, w, session, insert{row: raised, replaces: l.id, goesOn: true}); err != nil {
+		return nil, err
+	}
+	return &live{raised, l.user}, nil
 }
 
 // below prepares a session to be saved as the one of a virtual host below a login, with the id for which a code was redeemed.
