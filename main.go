@@ -92,6 +92,7 @@ func command(signals <-chan os.Signal) *cobra.Command {
 			Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "edge", version()) },
 		},
 		userCommand(&file),
+		sessionCommand(&file),
 		drillCommand(),
 	)
 	root.AddCommand(controlCommands(&file)...)

@@ -83,6 +83,15 @@ func (s *Store) EndLogin(ctx context.Context, user string, id uuid.UUID) error {
 	return err
 }
 
+// EndAnyLogin is EndLogin, whoever's it is: for an operator. ErrNoLogin.
+func (s *Store) EndAnyLogin(ctx context.Context, id uuid.UUID) error {
+	n, err := s.db.endWhere(ctx, "id = ?", id[:])
+	if err == nil && n == 0 {
+		return ErrNoLogin
+	}
+	return err
+}
+
 // EndAll ends every login of a user but one (uuid.Nil: all of them) and says how many. Codes that are on their way do not outlive it.
 func (s *Store) EndAll(ctx context.Context, user string, except uuid.UUID) (int, error) {
 	return s.db.endWhere(ctx, "user = ? AND id <> ?", user, except[:])
