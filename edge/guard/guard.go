@@ -66,7 +66,7 @@ func Pass(x *wire.Exchange, s Sessions, vhost string, a conf.Access) bool {
 	if x.Upgrade != nil {
 		x.Holds = holds(s.Watch(cookie, vhost), a)
 	}
-	x.Responder = private{x.Responder}
+	x.KeepPrivate()
 	return true
 }
 
@@ -148,14 +148,4 @@ func sameOrigin(x *wire.Exchange) bool {
 	}
 	u, err := url.Parse(string(origin))
 	return err == nil && n == 1 && u.Scheme == string(x.Scheme) && strings.EqualFold(u.Host, string(x.Authority))
-}
-
-// private keeps what one person may see out of shared caches, unless the upstream says how it may be cached.
-type private struct{ wire.Responder }
-
-func (p private) Head(status int, f wire.Fields, length int64) error {
-	if _, n := f.Get("cache-control"); n == 0 {
-		f = f.Add("cache-control", "private")
-	}
-	return p.Responder.Head(status, f, length)
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"edge/conf"
+	"edge/edge/record"
+	"edge/edge/wire"
 	"edge/sessions"
 )
 
@@ -49,5 +51,36 @@ func TestUpgradeHolds(t *testing.T) {
 		if got.holds != nil {
 			t.Errorf("%s is watched", what)
 		}
+	}
+}
+
+// known is a store that knows everybody and does nothing else.
+type known struct {
+	Sessions
+	who *sessions.Identity
+}
+
+func (k *known) Lookup([]byte, string) (*sessions.Identity, error) { return k.who, nil }
+
+// silent takes an answer.
+type silent struct{ wire.Responder }
+
+func (silent) Head(int, wire.Fields, int64) error { return nil }
+
+// Letting somebody pass who is known allocates nothing.
+func TestPassIsFree(t *testing.T) {
+	store := &known{who: &sessions.Identity{User: "alice", Groups: []string{"staff"}}}
+	engine := wire.Responder(silent{})
+	fields := wire.Fields{}.Add("cookie", "a=b")
+	answer := make(wire.Fields, 0, 8)
+	x := &wire.Exchange{Record: &record.Record{}}
+	access := conf.Access{Groups: []string{"ops", "staff"}}
+	if n := testing.AllocsPerRun(100, func() {
+		x.Fields, x.Responder = fields, engine
+		if !Pass(x, store, "app", access) || x.Head(200, answer, 0) != nil {
+			t.Fatal("alice does not pass")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

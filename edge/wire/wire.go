@@ -40,6 +40,7 @@ type Exchange struct {
 	Record          *record.Record
 	Body            Body
 	Responder       // the engine's; middleware may wrap it
+	private         private
 }
 
 // Target is the request's path and query, as they came.
