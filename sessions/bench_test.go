@@ -13,7 +13,7 @@ import (
 
 const manyLive = 100_000
 
-// fill makes so many live sessions of virtual hosts, each below a login of its own, of users of the store, and gives their Cookie fields.
+// fillStore makes so many live sessions of virtual hosts, each below a login of its own, of users of the store, and gives their Cookie fields.
 func (w *world) fillStore(n int) (fields [][]byte) {
 	w.t.Helper()
 	now := w.clock.Now()

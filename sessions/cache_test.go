@@ -1,10 +1,12 @@
 package sessions
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -376,4 +378,65 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// What has expired is collected, however much it is, and forgotten by those who had it in memory.
+func TestCollect(t *testing.T) {
+	w := newWorld(t)
+	w.run(w.process)
+	w.fillStore(collectAtOnce + 10)
+	b := w.browser()
+	b.logIn("https://" + wiki + "/")
+	if !w.alive(b) {
+		t.Fatal("not logged in")
+	}
+	w.clock.pass(w.conf.Lifetime + time.Second)
+	must(t, w.db.collect(background))
+	if n := w.rows("session") + w.rows("ticket"); n != 0 {
+		t.Errorf("%d rows are left", n)
+	}
+	for i := range w.db.cache.shards {
+		if n := len(w.db.cache.shards[i].entries); n != 0 {
+			t.Errorf("%d entries are left in shard %d", n, i)
+		}
+	}
+}
+
+// Condition 4 of SESSION-STORE.md: a write-ahead log that grows is told of.
+func TestCondition4AlarmOfTheLog(t *testing.T) {
+	w := newWorld(t)
+	w.fillStore(10)
+	var log bytes.Buffer
+	was := slog.Default()
+	defer slog.SetDefault(was)
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	w.db.watchLog(alarmSize)
+	if log.Len() > 0 {
+		t.Errorf("told of a small one: %s", &log)
+	}
+	if w.db.watchLog(100); !strings.Contains(log.String(), "write-ahead log grows") {
+		t.Errorf("it says %q", &log)
+	}
+}
+
+// Uses are written at most once for each session in a tenth of idle, and all in one go (condition 4 of SESSION-STORE.md).
+func TestCondition4UsesAreBatched(t *testing.T) {
+	w := newWorld(t)
+	w.run(w.process)
+	b := w.browser()
+	b.logIn("https://" + wiki + "/")
+	noted := 0
+	for range 24 * 60 { // each minute of a day
+		w.clock.pass(time.Minute)
+		if !w.alive(b) {
+			t.Fatal("ended although used")
+		}
+		w.db.mu.Lock()
+		noted += len(w.db.seen)
+		clear(w.db.seen)
+		w.db.mu.Unlock()
+	}
+	if noted > 20 || noted < 10 {
+		t.Errorf("%d uses were noted in a day, want about one each 72 minutes", noted)
+	}
 }

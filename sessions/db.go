@@ -121,7 +121,7 @@ func (db *DB) Run(ctx context.Context) error {
 			err = db.writeSeen(ctx)
 		case <-collect.C:
 			err = db.collect(ctx)
-			db.watchLog()
+			db.watchLog(alarmSize)
 		case <-ctx.Done():
 			return db.lastWrite()
 		}
@@ -134,9 +134,9 @@ func (db *DB) Run(ctx context.Context) error {
 // alarmSize is far beyond what the write-ahead log grows to at the pace of sqlitefile: something keeps it from being emptied.
 const alarmSize = 64 << 20
 
-func (db *DB) watchLog() {
+func (db *DB) watchLog(alarm int64) {
 	size, err := db.file.LogSize()
-	if err == nil && size > alarmSize {
+	if err == nil && size > alarm {
 		slog.Warn("the session store's write-ahead log grows: does a process hold it open, or write without end?", "bytes", size)
 	}
 }
@@ -178,12 +178,37 @@ func (db *DB) writeSeen(ctx context.Context) error {
 	})
 }
 
-// collect deletes expired rows, some at a time: a long transaction would keep the other process waiting.
+// collectAtOnce bounds one transaction of collect: a long one would keep the other process waiting.
+const collectAtOnce = 1000
+
+// collect deletes expired rows.
 func (db *DB) collect(ctx context.Context) error {
-	now := db.millis()
-	return db.file.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.Exec("DELETE FROM session WHERE id IN (SELECT id FROM session WHERE abs_exp < ? LIMIT 1000)", now)
-		_, err2 := tx.Exec("DELETE FROM ticket WHERE h IN (SELECT h FROM ticket WHERE exp < ? LIMIT 1000)", now)
-		return errors.Join(err, err2)
-	})
+	for more := true; more; {
+		if err := db.file.Write(ctx, func(tx *sql.Tx) (err error) {
+			more, err = collectSome(tx, db.millis())
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// collectSome says whether there may be more of them.
+func collectSome(tx *sql.Tx, now int64) (more bool, err error) {
+	for _, statement := range []string{
+		"DELETE FROM session WHERE id IN (SELECT id FROM session WHERE abs_exp < ? LIMIT ?)",
+		"DELETE FROM ticket WHERE h IN (SELECT h FROM ticket WHERE exp < ? LIMIT ?)",
+	} {
+		res, err := tx.Exec(statement, now, collectAtOnce)
+		if err != nil {
+			return false, err
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return false, err
+		}
+		more = more || n > 0 // less than were found: what goes with its login is not counted
+	}
+	return more, nil
 }
