@@ -93,6 +93,7 @@ func command(signals <-chan os.Signal) *cobra.Command {
 		},
 		userCommand(&file),
 		inviteCommand(&file),
+		sessionCommand(&file),
 		drillCommand(),
 	)
 	root.AddCommand(controlCommands(&file)...)

@@ -80,7 +80,7 @@ type Server struct {
 	crowds   map[*listeners.Socket]*crowd // of the sockets that are served from
 	besides  sync.WaitGroup               // removed listeners that drain
 	lookUps  sync.WaitGroup               // of the targets' names
-	sweeping chan struct{}                // closed when the sessions' upkeep has ended
+	upkeep   sync.WaitGroup               // of the sessions
 }
 
 func (s *Server) now() time.Time { return time.Now() }

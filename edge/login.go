@@ -24,8 +24,8 @@ func (s *Server) openLogin(cfg *conf.Config) error {
 		return errors.Join(err, u.Close())
 	}
 	s.users, s.sessions = u, db
-	s.sweeping = make(chan struct{})
-	go s.sweep()
+	s.upkeep.Go(s.sweep)
+	s.upkeep.Go(s.revoke)
 	return nil
 }
 
@@ -74,16 +74,33 @@ func (s *Server) offerSetup() {
 	s.log.Warn("there is no account yet: this link makes the first one, once", "url", snap.loginURL()+"register?invite="+code)
 }
 
+// revokeEvery is how often tunnels are asked whether they may stay open, beside each time that something has changed.
+const revokeEvery = time.Second
+
+// revoke ends the tunnels of those who may pass no more, until the process ends.
+func (s *Server) revoke() {
+	tick := time.NewTicker(revokeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.sessions.Changes():
+		case <-tick.C:
+		case <-s.tasks.Done():
+			return
+		}
+		s.tunnels.Check()
+	}
+}
+
 // sweep runs the store's upkeep until the process ends.
 func (s *Server) sweep() {
-	defer close(s.sweeping)
 	if err := s.sessions.Run(s.tasks); err != nil && s.tasks.Err() == nil {
 		s.log.Error("sessions", "error", err)
 	}
 }
 
 func (s *Server) closeLogin() {
-	<-s.sweeping
+	s.upkeep.Wait()
 	if err := errors.Join(s.sessions.Close(), s.users.Close(), s.eachAudit((*sessions.Audit).Close)); err != nil {
 		s.log.Error("closing the login's stores", "error", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,22 +35,33 @@ CREATE TABLE ticket(
 	data  TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX ticket_exp ON ticket(exp);
-`, guessSchema}
+`, guessSchema, sqlitefile.LogSchema(endLog) + `
+CREATE TRIGGER session_ended AFTER DELETE ON session BEGIN INSERT INTO endlog(what) VALUES(old.id); END;
+CREATE TRIGGER login_ended AFTER DELETE ON session WHEN old.id = old.parent BEGIN DELETE FROM session WHERE parent = old.id; END;
+`}
+
+// endLog has the id of every session that was ended. Triggers write it, in the transaction that ends it: no way to end one can forget to,
+// nor can an older binary.
+const endLog = "endlog"
 
 // DB is DIR/sessions.db and the key of the login protocol. It outlives configurations, and a second process may have the same one open:
 // what one writes, the other's next request sees. It is safe for concurrent use.
 type DB struct {
-	file *sqlitefile.File
-	find *sql.Stmt
-	now  func() time.Time
+	file  *sqlitefile.File
+	find  *sql.Stmt
+	now   func() time.Time
+	cache *cache
+	ear   *ear
 
 	flows sealer // of the cookies of logins under way
 	blobs sealer // of what a virtual host tells the login host
-
-	mu   sync.Mutex
-	seen map[uuid.UUID]sighting // sessions used since the last write
+	tags  tagger // of session cookies
 
 	guesses guesses
+
+	reads atomic.Int64 // of sessions, by get
+	mu    sync.Mutex
+	seen  map[uuid.UUID]sighting // sessions used since the last write
 }
 
 type sighting struct {
@@ -63,7 +75,7 @@ func Open(dir string, now func() time.Time) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{file: file, now: now, seen: map[uuid.UUID]sighting{}}
+	db := &DB{file: file, now: now, cache: newCache(maxCached), seen: map[uuid.UUID]sighting{}}
 	if err := db.prepare(dir); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -75,11 +87,13 @@ func (db *DB) prepare(dir string) error {
 	if err != nil {
 		return err
 	}
-	var errs [4]error
-	errs[3] = db.guesses.prepare(db, root)
+	var errs [6]error
+	errs[5] = db.guesses.prepare(db, root)
 	db.flows, errs[0] = newSealer(root, "flow")
 	db.blobs, errs[1] = newSealer(root, "blob")
-	db.find, errs[2] = db.file.Prepare(findRow)
+	db.tags, errs[2] = newTagger(root)
+	db.find, errs[3] = db.file.Prepare(findRow)
+	db.ear, errs[4] = newEar(db.file, db.cache)
 	return errors.Join(errs[:]...)
 }
 
@@ -93,9 +107,13 @@ const (
 	collectEvery = 30 * time.Second // what has expired is deleted
 )
 
-// Run writes last-seen times and deletes what has expired, until ctx is done; then nil. Without it sessions work, but end by idleness
-// although they are used. What cannot be written is logged; the next use of the session notes it anew.
+// Run listens to what other processes end, writes last-seen times and deletes what has expired, until ctx is done; then nil. Without it
+// sessions work, but each Lookup asks the database what has ended, and they end by idleness although they are used. What cannot be written
+// is logged; the next use of the session notes it anew.
 func (db *DB) Run(ctx context.Context) error {
+	var listening sync.WaitGroup
+	listening.Go(func() { db.ear.listen(ctx) }) // on its own: a write may have to wait for another process
+	defer listening.Wait()
 	flush, collect := time.NewTicker(flushEvery), time.NewTicker(collectEvery)
 	defer flush.Stop()
 	defer collect.Stop()
@@ -106,6 +124,7 @@ func (db *DB) Run(ctx context.Context) error {
 			err = errors.Join(db.writeSeen(ctx), db.guesses.write(ctx))
 		case <-collect.C:
 			err = db.collect(ctx)
+			db.watchLog(alarmSize)
 		case <-ctx.Done():
 			return db.lastWrite()
 		}
@@ -114,6 +133,19 @@ func (db *DB) Run(ctx context.Context) error {
 		}
 	}
 }
+
+// alarmSize is far beyond what the write-ahead log grows to at the pace of sqlitefile: something keeps it from being emptied.
+const alarmSize = 64 << 20
+
+func (db *DB) watchLog(alarm int64) {
+	size, err := db.file.LogSize()
+	if err == nil && size > alarm {
+		slog.Warn("the session store's write-ahead log grows: does a process hold it open, or write without end?", "bytes", size)
+	}
+}
+
+// Changes gets a value some time after a session has ended or a user has changed, in whatever process: what was let in may be no more.
+func (db *DB) Changes() <-chan struct{} { return db.ear.changes }
 
 // lastWrite is writeSeen once more after the end, bounded.
 func (db *DB) lastWrite() error {
@@ -149,12 +181,37 @@ func (db *DB) writeSeen(ctx context.Context) error {
 	})
 }
 
-// collect deletes expired rows, some at a time: a long transaction would keep the other process waiting.
+// collectAtOnce bounds one transaction of collect: a long one would keep the other process waiting.
+const collectAtOnce = 1000
+
+// collect deletes expired rows.
 func (db *DB) collect(ctx context.Context) error {
-	now := db.millis()
-	return db.file.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.Exec("DELETE FROM session WHERE id IN (SELECT id FROM session WHERE abs_exp < ? LIMIT 1000)", now)
-		_, err2 := tx.Exec("DELETE FROM ticket WHERE h IN (SELECT h FROM ticket WHERE exp < ? LIMIT 1000)", now)
-		return errors.Join(err, err2, collectGuesses(tx, now, maxKept))
-	})
+	for more := true; more; {
+		if err := db.file.Write(ctx, func(tx *sql.Tx) (err error) {
+			more, err = collectSome(tx, db.millis())
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// collectSome says whether there may be more of them.
+func collectSome(tx *sql.Tx, now int64) (more bool, err error) {
+	for _, statement := range []string{
+		"DELETE FROM session WHERE id IN (SELECT id FROM session WHERE abs_exp < ? LIMIT ?)",
+		"DELETE FROM ticket WHERE h IN (SELECT h FROM ticket WHERE exp < ? LIMIT ?)",
+	} {
+		res, err := tx.Exec(statement, now, collectAtOnce)
+		if err != nil {
+			return false, err
+		}
+		n, err := res.RowsAffected()
+		if err != nil {
+			return false, err
+		}
+		more = more || n > 0 // less than were found: what goes with its login is not counted
+	}
+	return more, collectGuesses(tx, now, maxKept)
 }

@@ -83,6 +83,15 @@ func (s *Store) EndLogin(ctx context.Context, user string, id uuid.UUID) error {
 	return err
 }
 
+// EndAnyLogin is EndLogin, whoever's it is: for an operator. ErrNoLogin.
+func (s *Store) EndAnyLogin(ctx context.Context, id uuid.UUID) error {
+	n, err := s.db.endWhere(ctx, "id = ?", id[:])
+	if err == nil && n == 0 {
+		return ErrNoLogin
+	}
+	return err
+}
+
 // EndAll ends every login of a user but one (uuid.Nil: all of them) and says how many. Codes that are on their way do not outlive it.
 func (s *Store) EndAll(ctx context.Context, user string, except uuid.UUID) (int, error) {
 	return s.db.endWhere(ctx, "user = ? AND id <> ?", user, except[:])
@@ -94,11 +103,7 @@ func (s *Store) EndEverybody(ctx context.Context) (int, error) { return s.db.end
 // endWhere ends the logins of a condition. What somebody asked for is done, also when who asked has left meanwhile.
 func (db *DB) endWhere(ctx context.Context, condition string, args ...any) (logins int, err error) {
 	err = db.file.WriteDurable(context.WithoutCancel(ctx), func(tx *sql.Tx) error {
-		const children = "DELETE FROM session WHERE id <> parent AND parent IN (SELECT id FROM session WHERE id = parent AND "
-		if _, err := tx.Exec(children+condition+")", args...); err != nil {
-			return err
-		}
-		res, err := tx.Exec("DELETE FROM session WHERE id = parent AND "+condition, args...)
+		res, err := tx.Exec("DELETE FROM session WHERE id = parent AND "+condition, args...) // what is below goes with it, see schema
 		if err != nil {
 			return err
 		}
@@ -112,7 +117,6 @@ func (db *DB) endWhere(ctx context.Context, condition string, args ...any) (logi
 // family is a login with what is below it.
 type family struct {
 	row
-	expires  time.Time
 	children []row
 }
 
@@ -130,12 +134,12 @@ func (db *DB) family(ctx context.Context, user string) ([]*family, error) {
 	var list []*family
 	byID := map[uuid.UUID]*family{}
 	for rows.Next() {
-		r, expires, err := scanRow(rows)
+		r, err := scanRow(rows)
 		if err != nil {
 			return nil, err
 		}
 		if r.id == r.parent {
-			byID[r.id] = &family{row: r, expires: time.UnixMilli(expires)}
+			byID[r.id] = &family{row: r}
 			list = append(list, byID[r.id])
 		} else if f := byID[r.parent]; f != nil {
 			f.children = append(f.children, r)
@@ -144,17 +148,17 @@ func (db *DB) family(ctx context.Context, user string) ([]*family, error) {
 	return list, rows.Err()
 }
 
-func scanRow(rows *sql.Rows) (r row, expires int64, err error) {
+func scanRow(rows *sql.Rows) (r row, err error) {
 	var id, parent, data sql.RawBytes
-	if err := rows.Scan(&id, &parent, &expires, &data); err != nil {
-		return row{}, 0, err
+	if err := rows.Scan(&id, &parent, &r.expires, &data); err != nil {
+		return row{}, err
 	}
 	copy(r.id[:], id)
 	copy(r.parent[:], parent)
 	if err := json.Unmarshal(data, &r.record); err != nil {
-		return row{}, 0, fmt.Errorf("session %s: %w", r.id, err)
+		return row{}, fmt.Errorf("session %s: %w", r.id, err)
 	}
-	return r, expires, nil
+	return r, nil
 }
 
 // lastUse is the login's or that of any session below it.
@@ -172,7 +176,7 @@ func (f *family) info(lifetime time.Duration) LoginInfo {
 		vhosts = append(vhosts, c.Vhost)
 	}
 	slices.Sort(vhosts)
-	expires := f.expires
+	expires := time.UnixMilli(f.expires)
 	if end := f.since().Add(lifetime); end.Before(expires) {
 		expires = end
 	}

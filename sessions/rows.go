@@ -34,14 +34,16 @@ func (r *record) level() Level { return max(r.Level, AAL1) }
 // row is a session as it stands in the store.
 type row struct {
 	id, parent uuid.UUID
+	expires    int64
 	record
 }
 
 // findRow joins the login, so that a session whose login has ended is not found.
-const findRow = `SELECT s.parent, s.data FROM session s JOIN session p ON p.id = s.parent WHERE s.id = ? AND s.abs_exp > ?`
+const findRow = `SELECT s.parent, s.abs_exp, s.data FROM session s JOIN session p ON p.id = s.parent WHERE s.id = ? AND s.abs_exp > ?`
 
 // get finds a session by its id; nil where there is none. It does not wait for writers.
 func (db *DB) get(id uuid.UUID) (*row, error) {
+	db.reads.Add(1)
 	found := &row{id: id}
 	var parent, data sql.RawBytes
 	// No context: with one that can end the driver starts a goroutine for every query, and this one reads a page or two.
@@ -53,7 +55,7 @@ func (db *DB) get(id uuid.UUID) (*row, error) {
 	if !rows.Next() {
 		return nil, rows.Err()
 	}
-	if err := rows.Scan(&parent, &data); err != nil {
+	if err := rows.Scan(&parent, &found.expires, &data); err != nil {
 		return nil, err
 	}
 	copy(found.parent[:], parent)
@@ -68,10 +70,10 @@ var errEnded = errors.New("the login has ended")
 
 // insert is how a session comes into being.
 type insert struct {
-	row      *row
-	expires  int64     // for a login; a session below one ends with it
+	row      *row      // its expires is for a login; a session below one ends with it
 	ticket   []byte    // hash of the code that it comes from; nil for a login
 	replaces uuid.UUID // the session that the browser had before, and all below it, end; zero: none
+	goesOn   bool      // it is the same login under a new id: what it replaces must not have ended
 }
 
 // create writes a new session, or answers errEnded. Its conditions are part of the statement: between a look and a write a logout or the
@@ -84,14 +86,15 @@ func (db *DB) create(ctx context.Context, in insert) error {
 	r := in.row
 	return db.file.Write(ctx, func(tx *sql.Tx) error {
 		if in.replaces != uuid.Nil {
-			if _, err := tx.Exec("DELETE FROM session WHERE id = ?1 OR parent = ?1", in.replaces[:]); err != nil {
+			err := exactlyOne(tx.Exec("DELETE FROM session WHERE id = ?", in.replaces[:])) // what is below goes with it, see schema
+			if err != nil && (in.goesOn || !errors.Is(err, errEnded)) {
 				return err
 			}
 		}
 		var res sql.Result
 		if in.ticket == nil {
 			res, err = tx.Exec("INSERT INTO session(id, parent, user, abs_exp, data) VALUES(?, ?, ?, ?, ?)",
-				r.id[:], r.parent[:], r.User, in.expires, string(data))
+				r.id[:], r.parent[:], r.User, r.expires, string(data))
 		} else {
 			res, err = tx.Exec(`INSERT INTO session(id, parent, user, abs_exp, data)
 				SELECT ?, p.id, ?, p.abs_exp, ? FROM session p WHERE p.id = ? AND EXISTS(SELECT 1 FROM ticket WHERE h = ? AND child = ?)`,

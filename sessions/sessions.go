@@ -46,7 +46,8 @@ type Users interface {
 	// Verify answers ErrBadCredentials after the same work for a wrong password, an unknown and a disabled user; ErrBusy when too
 	// many passwords are being checked.
 	Verify(ctx context.Context, name, password string) (User, error)
-	// Get is asked for every request of a session; its name is canonical. ErrNoUser; any other error means that nobody knows.
+	// Get is asked for every request of a session, but of a store that is Followed; its name is canonical. ErrNoUser; any other error
+	// means that nobody knows.
 	Get(ctx context.Context, name string) (User, error)
 	// Create makes an account: ErrTaken, ErrBadName, ErrBadPassword, ErrBusy.
 	Create(ctx context.Context, name, password string) (User, error)
@@ -67,6 +68,14 @@ type Invites interface {
 type Invitation struct {
 	ID    string // to name it by; no secret
 	Setup bool   // it makes the first account, whatever is said of registration
+}
+
+// Followed is a Users store that tells what changes, so that what it said may be kept meanwhile.
+type Followed interface {
+	// Follow begins now. next gives the names of which anything may have changed since the last call, whoever changed it; lost says
+	// that it may have been any. It is called by one at a time. changed is called after a change by this process, before the call
+	// that made it returns.
+	Follow(changed func()) (next func() (names []string, lost bool, err error), err error)
 }
 
 // What a Users store says no with; each may be wrapped. The text is shown to the person who asked.

@@ -22,26 +22,14 @@ import (
 type Store struct {
 	db             *DB
 	users          Users
+	people         *people
 	idle, lifetime time.Duration
 }
 
 var _ gorilla.Store = (*Store)(nil)
 
 func newStore(db *DB, users Users, login *conf.Login) *Store {
-	return &Store{db: db, users: users, idle: login.Idle, lifetime: login.Lifetime}
-}
-
-// Lookup says who sent a request, given its Cookie field as it came and the id of its virtual host. nil and no error is anonymous;
-// with an error nobody knows, and nobody may pass.
-func (s *Store) Lookup(cookie []byte, vhost string) (*Identity, error) {
-	if vhost == "" { // that is how a login's own session is told
-		return nil, nil
-	}
-	l, err := s.current(context.Background(), cookie, sessionCookie, vhost)
-	if l == nil {
-		return nil, err
-	}
-	return l.identity(), nil
+	return &Store{db: db, users: users, people: db.ear.people(users), idle: login.Idle, lifetime: login.Lifetime}
 }
 
 // live is a session, and whose it is as of now.
@@ -67,7 +55,7 @@ func (s *Store) current(ctx context.Context, cookie []byte, name, vhost string) 
 func (s *Store) present(cookie []byte, name, vhost string) (*row, error) {
 	value, _ := onlyCookie(cookie, name)
 	h, ok := parseHandle(value)
-	if !ok {
+	if !ok || !s.db.tags.made(h) {
 		return nil, nil
 	}
 	r, err := s.db.get(h.id)
@@ -211,12 +199,12 @@ func (s *Store) create(r *http.Request, w http.ResponseWriter, session *gorilla.
 	if err != nil {
 		return err
 	}
-	if old != nil {
+	if old != nil && !in.goesOn {
 		in.replaces = old.id
 	}
-	h := newHandle()
+	h := s.db.newHandle()
 	if in.row.id != uuid.Nil { // of a session that a code already knows
-		h.id = in.row.id
+		h = s.db.tags.tagged(in.row.id)
 	}
 	hash := h.hash()
 	in.row.id, in.row.Secret, in.row.Values = h.id, hash[:], stringKeys(session.Values)
@@ -236,9 +224,27 @@ func (s *Store) create(r *http.Request, w http.ResponseWriter, session *gorilla.
 // login prepares a session to be saved as the login of a user who has just proved to be it; Save completes the row.
 func (s *Store) login(session *gorilla.Session, user User, level Level) *row {
 	now := s.db.now()
-	r := &row{record: record{User: user.Name, Epoch: user.Epoch, Level: level, Login: now.UnixMilli(), Seen: now.UnixMilli()}}
-	session.Values = map[any]any{insertKey{}: insert{row: r, expires: now.Add(s.lifetime).UnixMilli()}}
+	r := &row{expires: now.Add(s.lifetime).UnixMilli(), record: record{User: user.Name, Epoch: user.Epoch, Level: level, Login: now.UnixMilli(), Seen: now.UnixMilli()}}
+	session.Values = map[any]any{insertKey{}: insert{row: r}}
 	return r
+}
+
+// raise makes a higher level of a login whose user has proved more: under a new id, and what was below the old one ends, so that no
+// cookie from before is worth more than it was. Virtual hosts ask for theirs anew, silently. It lives no longer than the login would have.
+// errEnded where that is over.
+func (s *Store) raise(r *http.Request, w http.ResponseWriter, l *live, level Level) (*live, error) {
+	rec := l.record
+	rec.Level, rec.Seen = max(level, l.level()), s.db.millis()
+	raised := &row{expires: l.expires, record: rec}
+	session := gorilla.NewSession(s, ssoCookie)
+	session.Options = &gorilla.Options{}
+	for k, v := range l.Values {
+		session.Values[k] = v
+	}
+	if err := s.create(r, w, session, insert{row: raised, replaces: l.id, goesOn: true}); err != nil {
+		return nil, err
+	}
+	return &live{raised, l.user}, nil
 }
 
 // below prepares a session to be saved as the one of a virtual host below a login, with the id for which a code was redeemed.

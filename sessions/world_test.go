@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
 	"edge/conf"
@@ -50,11 +51,41 @@ func (c *clock) pass(d time.Duration) {
 
 // accounts are users in memory.
 type accounts struct {
-	mu   sync.Mutex
-	all  map[string]account
-	down error
-
 	invited map[string]Invitation
+
+	mu     sync.Mutex
+	all    map[string]account
+	down   error
+	log    []string // who changed
+	bells  []func()
+	asked  int    // times that Get was called
+	during func() // called in the middle of Get, after the look
+}
+
+// Follow implements Followed.
+func (a *accounts) Follow(changed func()) (func() ([]string, bool, error), error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.bells = append(a.bells, changed)
+	n := len(a.log)
+	return func() (names []string, lost bool, err error) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.down == nil {
+			names, n = a.log[n:], len(a.log)
+		}
+		return names, false, a.down
+	}, nil
+}
+
+// changed tells everybody who follows. It is called with the lock, and gives it back.
+func (a *accounts) changed(name string) {
+	a.log = append(a.log, name)
+	bells := a.bells
+	a.mu.Unlock()
+	for _, ring := range bells {
+		ring()
+	}
 }
 
 type account struct {
@@ -64,21 +95,33 @@ type account struct {
 
 func (a *accounts) set(name, password string, epoch int64, groups ...string) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.all[name] = account{User{Name: name, Groups: groups, Epoch: epoch}, password}
+	a.changed(name)
+}
+
+func (a *accounts) fail(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.down = err
 }
 
 func (a *accounts) remove(name string) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	delete(a.all, name)
+	a.changed(name)
 }
 
 func (a *accounts) Get(_ context.Context, name string) (User, error) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if u, ok := a.all[name]; ok || a.down != nil {
-		return u.User, a.down
+	a.asked++
+	u, ok := a.all[name]
+	down, during := a.down, a.during
+	a.mu.Unlock()
+	if during != nil {
+		during()
+	}
+	if ok || down != nil {
+		return u.User, down
 	}
 	return User{}, ErrNoUser
 }
@@ -212,6 +255,12 @@ func (w *world) start() *process {
 	}
 	w.t.Cleanup(func() { db.Close() })
 	return &process{New(db, w.users, w.conf, hosts{"wiki.example": nil, "shop.invalid": nil}), db}
+}
+
+// strange is a cookie that looks like one of ours.
+func (w *world) strange() string {
+	h := tagger{[]byte("a stranger's key")}.tagged(uuid.New())
+	return h.String()
 }
 
 // rows counts the rows of a table.

@@ -45,7 +45,7 @@ func (b *Basic) Pass(x *wire.Exchange) bool {
 		return false
 	}
 	x.User = name
-	x.Responder = private{x.Responder}
+	x.KeepPrivate()
 	return true
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"edge/conf"
 	"edge/edge/wire"
@@ -16,6 +17,7 @@ import (
 // Sessions is what the guard asks. A *sessions.Service is one.
 type Sessions interface {
 	Lookup(cookie []byte, vhost string) (*sessions.Identity, error)
+	Watch(cookie []byte, vhost string) func() (*sessions.Identity, error)
 	Begin(vhost, authority, target string, cookie []byte) (location string, setCookies []string, err error)
 	Forbidden(who *sessions.Identity) http.Handler
 }
@@ -61,8 +63,30 @@ func Pass(x *wire.Exchange, s Sessions, vhost string, a conf.Access) bool {
 		return false
 	}
 	x.User, x.Groups = who.User, who.Groups
-	x.Responder = private{x.Responder}
+	if x.Upgrade != nil {
+		x.Holds = holds(s.Watch(cookie, vhost), a)
+	}
+	x.KeepPrivate()
 	return true
+}
+
+// unheard is how long a connection that outlives its request stays while the store does not answer whether it may.
+const unheard = 10 * time.Second
+
+// holds asks again what Pass has decided, by the rule of then and what is known of the session and its user now.
+func holds(ask func() (*sessions.Identity, error), a conf.Access) func() bool {
+	var since time.Time // when the store was first found not to answer; zero: it does
+	return func() bool {
+		who, err := ask()
+		switch {
+		case err == nil:
+			since = time.Time{}
+			return Allows(a, who)
+		case since.IsZero():
+			since = time.Now()
+		}
+		return time.Since(since) < unheard
+	}
 }
 
 // unknown sends a person to the login and tells a program that it needs one. Only a navigation starts a login: a page's many
@@ -124,14 +148,4 @@ func sameOrigin(x *wire.Exchange) bool {
 	}
 	u, err := url.Parse(string(origin))
 	return err == nil && n == 1 && u.Scheme == string(x.Scheme) && strings.EqualFold(u.Host, string(x.Authority))
-}
-
-// private keeps what one person may see out of shared caches, unless the upstream says how it may be cached.
-type private struct{ wire.Responder }
-
-func (p private) Head(status int, f wire.Fields, length int64) error {
-	if _, n := f.Get("cache-control"); n == 0 {
-		f = f.Add("cache-control", "private")
-	}
-	return p.Responder.Head(status, f, length)
 }

@@ -52,6 +52,7 @@ func TestAllows(t *testing.T) {
 type fake struct {
 	t     *testing.T
 	began int
+	later func() (*sessions.Identity, error) // what Watch is answered; nil: as Lookup
 }
 
 var errDown = errors.New("the store is down")
@@ -69,6 +70,16 @@ func (f *fake) Lookup(cookie []byte, vhost string) (*sessions.Identity, error) {
 		return nil, errDown
 	}
 	return nil, nil
+}
+
+func (f *fake) Watch(cookie []byte, vhost string) func() (*sessions.Identity, error) {
+	cookie = slices.Clone(cookie)
+	return func() (*sessions.Identity, error) {
+		if f.later != nil {
+			return f.later()
+		}
+		return f.Lookup(cookie, vhost)
+	}
 }
 
 func (f *fake) Begin(vhost, authority, target string, cookie []byte) (string, []string, error) {
@@ -188,6 +199,7 @@ type result struct {
 	passed bool
 	user   string // of the Exchange
 	groups []string
+	holds  func() bool
 	record struct {
 		User string
 		Err  error
@@ -234,6 +246,7 @@ func ask(t *testing.T, f *fake, major int, method string, fields http.Header, ac
 		if got.passed = Pass(x, f, "app", access); got.passed {
 			wire.ReplyText(x, http.StatusOK, "in")
 		}
+		got.holds = x.Holds
 		got.user, got.groups, got.record.User, got.record.Err = x.User, x.Groups, x.Record.User, x.Record.Err
 	})
 	serve(t, major, h, func(s *httptest.Server) {

@@ -255,7 +255,7 @@ func (r *relaying) tunnel(head h1.Answer) error {
 	r.conn = nil
 	defer up.Close()
 	facts := tunnel.Facts{Kind: tunnel.Upgrade, Protocol: string(r.x.Upgrade)}
-	join(r.proxy.Tunnels, facts, r.x.Record, r.x.Conn, client, up)
+	join(r.proxy.Tunnels, r.x.Holds, facts, r.x.Record, r.x.Conn, client, up)
 	return nil
 }
 

@@ -40,17 +40,17 @@ func Relay(ctx context.Context, u *upstream.Upstream, tunnels *tunnel.Registry, 
 	if client.Info().TLS != nil {
 		facts.Kind = tunnel.TLS
 	}
-	join(tunnels, facts, r, client.Info(), client, up.(tunnel.Conn)) // TCP and unix, which both half-close
+	join(tunnels, nil, facts, r, client.Info(), client, up.(tunnel.Conn)) // TCP and unix, which both half-close
 }
 
 // join joins the two, and notes in r what came of it.
-func join(tunnels *tunnel.Registry, f tunnel.Facts, r *record.Record, info *wire.Conn, client, up tunnel.Conn) {
+func join(tunnels *tunnel.Registry, holds func() bool, f tunnel.Facts, r *record.Record, info *wire.Conn, client, up tunnel.Conn) {
 	ctx := info.Context
 	if ctx == nil {
 		ctx = context.Background()
 	}
 	f.Listener, f.Vhost, f.Client, f.Local, f.Target = r.Listener, r.Vhost, r.Client, info.Local, r.Upstream
 	r.Reason = string(tunnel.Error) // unless Join says otherwise: it may panic
-	end := tunnels.Join(ctx, f, info.Tunnel, client, up)
+	end := tunnels.JoinWhile(ctx, holds, f, info.Tunnel, client, up)
 	r.BytesIn, r.BytesOut, r.Reason, r.Err = end.In, end.Out, string(end.Reason), end.Err
 }

@@ -31,7 +31,8 @@ const (
 	ClientClosed   Reason = "client closed"
 	UpstreamClosed Reason = "upstream closed"
 	Idle           Reason = "idle"
-	Cut            Reason = "cut" // by this process, which stops or has drained for as long as it may
+	Cut            Reason = "cut"     // by this process, which stops or has drained for as long as it may
+	Revoked        Reason = "revoked" // who opened it may not have it any more
 	Error          Reason = "error"
 )
 
@@ -45,6 +46,7 @@ type End struct {
 // joint is two connections that are joined.
 type joint struct {
 	ctx        context.Context
+	holds      func() bool // nil: always
 	facts      Facts
 	since      time.Time
 	client, up Conn

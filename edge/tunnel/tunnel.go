@@ -48,7 +48,13 @@ type Registry struct {
 //
 // Join closes neither connection, but leaves both with deadlines that may be over: all that its caller can do is close them.
 func (r *Registry) Join(ctx context.Context, f Facts, idle time.Duration, client, up Conn) End {
+	return r.JoinWhile(ctx, nil, f, idle, client, up)
+}
+
+// JoinWhile is Join, but Check ends the tunnel once holds is false; nil: never.
+func (r *Registry) JoinWhile(ctx context.Context, holds func() bool, f Facts, idle time.Duration, client, up Conn) End {
 	j := newJoint(ctx, f, idle, client, up)
+	j.holds = holds
 	r.enter(j)
 	defer r.leave(j)
 	return j.run()
@@ -73,6 +79,23 @@ func (r *Registry) leave(j *joint) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.open, j)
+}
+
+// Check ends the tunnels that hold no more. It is called by one at a time.
+func (r *Registry) Check() {
+	r.mu.Lock()
+	var asked []*joint
+	for j := range r.open {
+		if j.holds != nil {
+			asked = append(asked, j)
+		}
+	}
+	r.mu.Unlock()
+	for _, j := range asked {
+		if !j.holds() {
+			j.stop(Revoked, nil)
+		}
+	}
 }
 
 // Count is how many tunnels each listener has, of those that have any.

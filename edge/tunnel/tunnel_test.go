@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -84,4 +85,42 @@ func TestManyTunnels(t *testing.T) {
 	if n := r.Count(); len(n) != 0 {
 		t.Errorf("at the end: %v", n)
 	}
+}
+
+// A tunnel ends once its reason to be open holds no more, and no other does.
+func TestCheck(t *testing.T) {
+	everywhere(t, func(t *testing.T, mode string) {
+		var revoked atomic.Bool
+		_, front, back, _ := modes[mode](t)
+		stays := open(t, mode, time.Hour)
+		ended := make(chan End, 1)
+		var tunnels sync.WaitGroup
+		tunnels.Go(func() {
+			ended <- stays.registry.JoinWhile(t.Context(), func() bool { return !revoked.Load() }, Facts{Kind: Upgrade}, time.Hour, front, back)
+		})
+		until(t, func() bool { return len(stays.registry.List()) == 2 })
+		stays.registry.Check()
+		says(t, stays.client, stays.up, "ping")
+		select {
+		case end := <-ended:
+			t.Fatalf("it ended though it holds: %+v", end)
+		default:
+		}
+		revoked.Store(true)
+		stays.registry.Check()
+		select {
+		case end := <-ended:
+			if end.Reason != Revoked || end.Err != nil {
+				t.Errorf("it ended: %+v", end)
+			}
+		case <-time.After(patience):
+			t.Fatal("it does not end")
+		}
+		tunnels.Wait()
+		says(t, stays.client, stays.up, "still here")
+		stays.client.Close()
+		hearsEnd(t, stays.up)
+		stays.up.Close()
+		<-stays.ended
+	})
 }

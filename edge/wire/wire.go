@@ -32,6 +32,7 @@ type Exchange struct {
 	Major, Minor    int    // the client's HTTP version
 	User            string // who asks, as the guard found; "": nobody knows
 	Groups          []string
+	Holds           func() bool  // of an upgrade: whether who asks may still pass, to be asked by one at a time as long as it is open; nil: always
 	Conn            *Conn        // what all requests of the connection share
 	Hops            []netip.Addr // the client, then the trusted proxies that it came through but for the peer; nil: the peer is the client
 	ForwardedHost   []byte       // what the client asked a trusted proxy for; nil: it does not say. Decides nothing
@@ -39,6 +40,7 @@ type Exchange struct {
 	Record          *record.Record
 	Body            Body
 	Responder       // the engine's; middleware may wrap it
+	private         private
 }
 
 // Target is the request's path and query, as they came.

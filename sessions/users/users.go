@@ -23,7 +23,15 @@ CREATE TABLE epoch(name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 `, `
 CREATE TABLE invite(h BLOB PRIMARY KEY, exp INTEGER NOT NULL, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX user_bcrypt ON user(json_extract(data, '$.bcrypt')) WHERE json_extract(data, '$.bcrypt') IS NOT NULL;
+`, sqlitefile.LogSchema(userLog) + `
+CREATE TRIGGER user_changed AFTER UPDATE ON user BEGIN INSERT INTO userlog(what) VALUES(new.name); END;
+CREATE TRIGGER user_removed AFTER DELETE ON user BEGIN INSERT INTO userlog(what) VALUES(old.name); END;
+CREATE TRIGGER user_added AFTER INSERT ON user BEGIN INSERT INTO userlog(what) VALUES(new.name); END;
+CREATE TRIGGER epoch_changed AFTER UPDATE ON epoch BEGIN INSERT INTO userlog(what) VALUES(new.name); END;
 `}
+
+// userLog has the name of every account of which anything changed. Triggers write it, so that no change can forget to.
+const userLog = "userlog"
 
 // record is what data of a user's row holds. Changes are made by json_set, so that a field of a newer binary stays.
 type record struct {
@@ -42,10 +50,6 @@ type Store struct {
 	// logs in.
 	Cost Cost
 
-	// Changed hears of each user of whom something was changed or taken away in this process, when it is on the disk and before the caller
-	// hears of it. It may be set before the first use; nil: nobody.
-	Changed func(name string)
-
 	file  *sqlitefile.File
 	now   func() time.Time
 	slots chan struct{} // passwords being hashed
@@ -55,7 +59,10 @@ type Store struct {
 	slow   *sql.Stmt // the highest cost of an imported hash
 }
 
-var _ sessions.Users = (*Store)(nil)
+var (
+	_ sessions.Users    = (*Store)(nil)
+	_ sessions.Followed = (*Store)(nil)
+)
 
 // Account is what List tells of a user.
 type Account struct {
@@ -84,6 +91,16 @@ func Open(dir string, now func() time.Time) (*Store, error) {
 
 // Close closes the file. No call may be running or follow.
 func (s *Store) Close() error { return s.file.Close() }
+
+// Follow implements sessions.Followed.
+func (s *Store) Follow(changed func()) (func() (names []string, lost bool, err error), error) {
+	log, err := s.file.Follow(userLog)
+	if err != nil {
+		return nil, err
+	}
+	s.file.OnCommit(changed)
+	return log.Next, nil
+}
 
 // Get implements sessions.Users.
 func (s *Store) Get(ctx context.Context, name string) (sessions.User, error) {
@@ -185,7 +202,7 @@ func (s *Store) create(ctx context.Context, a Account, password string, conditio
 	if rec.Hash, err = s.hash(ctx, password); err != nil {
 		return u, err
 	}
-	err = s.write(ctx, name, func(tx *sql.Tx) error {
+	err = s.file.WriteDurable(ctx, func(tx *sql.Tx) error {
 		if condition != nil {
 			if err := condition(tx, &rec); err != nil {
 				return err
@@ -242,7 +259,7 @@ func (s *Store) ChangePassword(ctx context.Context, name, current, password stri
 	if err != nil {
 		return sessions.User{}, err
 	}
-	err = s.write(ctx, name, func(tx *sql.Tx) error {
+	err = s.file.WriteDurable(ctx, func(tx *sql.Tx) error {
 		return errors.Join(setHash(tx, name, hash, &rec.Hash, sessions.ErrBadCredentials), bump(tx, name))
 	})
 	if err != nil {
@@ -370,22 +387,13 @@ func setField(tx *sql.Tx, name, field string, value any) error {
 	return changed(res, err, sessions.ErrNoUser)
 }
 
-// change is write for a name as somebody typed it.
+// change writes for a name as somebody typed it.
 func (s *Store) change(ctx context.Context, name string, do func(tx *sql.Tx, name string) error) error {
 	name, err := Canonical(name)
 	if err != nil {
 		return err
 	}
-	return s.write(ctx, name, func(tx *sql.Tx) error { return do(tx, name) })
-}
-
-// write is the one way by which what sessions know of a user changes.
-func (s *Store) write(ctx context.Context, name string, do func(*sql.Tx) error) error {
-	err := s.file.WriteDurable(ctx, do)
-	if err == nil && s.Changed != nil {
-		s.Changed(name)
-	}
-	return err
+	return s.file.WriteDurable(ctx, func(tx *sql.Tx) error { return do(tx, name) })
 }
 
 // bump gives the name an epoch that it never had.

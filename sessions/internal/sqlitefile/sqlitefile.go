@@ -24,10 +24,14 @@ import (
 
 // File is an open database. It is safe for concurrent use.
 type File struct {
-	readers *sql.DB       // query only
-	writer  *sql.DB       // one connection: a commit survives the process, not always a power cut
-	durable *sql.DB       // one connection: a commit is on the disk
-	turn    chan struct{} // one writer at a time: waiting here is fair and ends with the context, waiting in SQLite is neither
+	path     string
+	readers  *sql.DB       // query only
+	follower *sql.DB       // one connection, query only: who follows a log waits for no other reader
+	writer   *sql.DB       // one connection: a commit survives the process, not always a power cut
+	durable  *sql.DB       // one connection: a commit is on the disk
+	turn     chan struct{} // one writer at a time: waiting here is fair and ends with the context, waiting in SQLite is neither
+	pace     pace          // of who has the turn
+	bells    bells
 }
 
 // Open opens the database at path, made if missing, in a folder that statefile.Dir accepts. The schema is a list of steps, each run
@@ -55,10 +59,12 @@ func Open(path string, schema []string) (*File, error) {
 		return nil, err
 	}
 	f := &File{
-		readers: pool(path, "NORMAL", runtime.GOMAXPROCS(0)+1, "&_query_only=1"),
-		writer:  pool(path, "NORMAL", 1, ""),
-		durable: pool(path, "FULL", 1, ""),
-		turn:    make(chan struct{}, 1),
+		path:     path,
+		readers:  pool(path, "NORMAL", runtime.GOMAXPROCS(0)+1, "&_query_only=1"),
+		follower: pool(path, "NORMAL", 1, "&_query_only=1"),
+		writer:   pool(path, "NORMAL", 1, ""),
+		durable:  pool(path, "FULL", 1, ""),
+		turn:     make(chan struct{}, 1),
 	}
 	if err := f.prepare(schema); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, errors.Join(err, f.Close()))
@@ -146,12 +152,18 @@ func (f *File) WriteDurable(ctx context.Context, do func(*sql.Tx) error) error {
 }
 
 func (f *File) write(ctx context.Context, db *sql.DB, do func(*sql.Tx) error) error {
-	select {
-	case f.turn <- struct{}{}:
-		defer func() { <-f.turn }()
-	case <-ctx.Done():
-		return ctx.Err()
+	err := f.transact(ctx, db, do)
+	if err == nil {
+		f.bells.ring()
 	}
+	return err
+}
+
+func (f *File) transact(ctx context.Context, db *sql.DB, do func(*sql.Tx) error) error {
+	if err := f.take(ctx); err != nil {
+		return err
+	}
+	defer func() { <-f.turn }()
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -164,5 +176,5 @@ func (f *File) write(ctx context.Context, db *sql.DB, do func(*sql.Tx) error) er
 
 // Close closes the database. No call may be running or follow.
 func (f *File) Close() error {
-	return errors.Join(f.readers.Close(), f.writer.Close(), f.durable.Close())
+	return errors.Join(f.readers.Close(), f.follower.Close(), f.writer.Close(), f.durable.Close())
 }

@@ -1,0 +1,86 @@
+package guard
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"edge/conf"
+	"edge/edge/record"
+	"edge/edge/wire"
+	"edge/sessions"
+)
+
+// An upgrade that passed may stay as long as it would pass again, and a store that does not answer is waited for, but not for ever.
+func TestUpgradeHolds(t *testing.T) {
+	alice := &sessions.Identity{User: "alice", Groups: []string{"staff"}}
+	var who *sessions.Identity
+	var err error
+	f := &fake{t: t, later: func() (*sessions.Identity, error) { return who, err }}
+	got := ask(t, f, 1, "", with(socket, "Cookie", "s=alice"), conf.Access{Groups: []string{"staff"}})
+	if !got.passed || got.holds == nil {
+		t.Fatalf("%+v", got)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			what string
+			who  *sessions.Identity
+			err  error
+			wait time.Duration
+			want bool
+		}{
+			{"in the group", alice, nil, 0, true},
+			{"store down", nil, errDown, 0, true},
+			{"still down", nil, errDown, unheard - time.Second, true},
+			{"up again", alice, nil, 0, true},
+			{"down anew", nil, errDown, time.Hour, true},
+			{"for long", nil, errDown, unheard, false},
+			{"group left", &sessions.Identity{User: "alice"}, nil, 0, false},
+			{"session ended", nil, nil, 0, false},
+		} {
+			time.Sleep(c.wait)
+			if who, err = c.who, c.err; got.holds() != c.want {
+				t.Errorf("%s: it is %v", c.what, !c.want)
+			}
+		}
+	})
+	for what, got := range map[string]result{
+		"no upgrade":     ask(t, f, 1, "", with(nil, "Cookie", "s=alice"), conf.Access{Login: true}),
+		"public upgrade": ask(t, f, 1, "", socket, conf.Access{Public: true}),
+	} {
+		if got.holds != nil {
+			t.Errorf("%s is watched", what)
+		}
+	}
+}
+
+// known is a store that knows everybody and does nothing else.
+type known struct {
+	Sessions
+	who *sessions.Identity
+}
+
+func (k *known) Lookup([]byte, string) (*sessions.Identity, error) { return k.who, nil }
+
+// silent takes an answer.
+type silent struct{ wire.Responder }
+
+func (silent) Head(int, wire.Fields, int64) error { return nil }
+
+// Letting somebody pass who is known allocates nothing.
+func TestPassIsFree(t *testing.T) {
+	store := &known{who: &sessions.Identity{User: "alice", Groups: []string{"staff"}}}
+	engine := wire.Responder(silent{})
+	fields := wire.Fields{}.Add("cookie", "a=b")
+	answer := make(wire.Fields, 0, 8)
+	x := &wire.Exchange{Record: &record.Record{}}
+	access := conf.Access{Groups: []string{"ops", "staff"}}
+	if n := testing.AllocsPerRun(100, func() {
+		x.Fields, x.Responder = fields, engine
+		if !Pass(x, store, "app", access) || x.Head(200, answer, 0) != nil {
+			t.Fatal("alice does not pass")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
