@@ -46,6 +46,8 @@ type DB struct {
 	flows sealer // of the cookies of logins under way
 	blobs sealer // of what a virtual host tells the login host
 
+	factors factorKeys
+
 	mu   sync.Mutex
 	seen map[uuid.UUID]sighting // sessions used since the last write
 }
@@ -73,7 +75,8 @@ func (db *DB) prepare(dir string) error {
 	if err != nil {
 		return err
 	}
-	var errs [3]error
+	var errs [4]error
+	db.factors, errs[3] = newFactorKeys(root)
 	db.flows, errs[0] = newSealer(root, "flow")
 	db.blobs, errs[1] = newSealer(root, "blob")
 	db.find, errs[2] = db.file.Prepare(findRow)

@@ -13,12 +13,12 @@ import (
 // Pages is the login host: /login, /register where registration is open, /logout, and / that says who you are.
 func (s *Service) Pages() http.Handler {
 	p := &loginPages{routes{service: s}, s}
-	p.paths = withAssets("", map[string]route{
+	p.paths = withAssets("", p.factorPaths(map[string]route{
 		"/":           {get: p.home},
 		"/login":      {get: p.loginForm, post: p.logIn},
 		"/logout":     {get: p.home, post: p.logOut},
 		"/logged-out": {get: p.loggedOut},
-	})
+	}))
 	if s.registers() {
 		p.paths["/register"] = route{get: p.registerForm, post: p.register}
 	}
@@ -69,9 +69,12 @@ func (p *loginPages) form(w http.ResponseWriter, r *http.Request, page string) {
 	switch {
 	case err != nil:
 		p.down(w, r, err)
-	case l != nil:
+	case l != nil && (req == nil || req.Local == "" || p.isSure(l)):
 		p.goOn(w, r, l, req)
 	default:
+		if l != nil { // who is to prove it anew
+			v.Name = l.User
+		}
 		p.show(w, r, http.StatusOK, page, v)
 	}
 }
@@ -87,6 +90,10 @@ func (p *loginPages) request(w http.ResponseWriter, r *http.Request, blob string
 	if !p.db.blobs.open("", blob, req) {
 		p.show(w, r, http.StatusBadRequest, "invalid", v)
 		return nil, v, false
+	}
+	if req.Vhost == "" && req.Local != "" {
+		v.Flow = blob
+		return req, v, true
 	}
 	if id, ok := p.hosts.Vhost(req.Host); !ok || id != req.Vhost {
 		p.show(w, r, http.StatusNotFound, "invalid", v)
@@ -104,6 +111,10 @@ func (p *loginPages) goOn(w http.ResponseWriter, r *http.Request, l *live, req *
 		redirect(w, "/")
 		return
 	}
+	if req.Local != "" {
+		p.goLocal(w, r, *req)
+		return
+	}
 	// The port is that of this request, not one that the request names: a link made by somebody else must not send a code to another
 	// server on the same machine.
 	_, port := splitAuthority(r.Host)
@@ -116,6 +127,10 @@ func (p *loginPages) goOn(w http.ResponseWriter, r *http.Request, l *live, req *
 		v := p.view()
 		v.User, v.Host = l.User, req.Host
 		p.show(w, r, http.StatusForbidden, "forbidden", v)
+		return
+	}
+	if l.level() < req.Level {
+		p.stepUp(w, r, l, req)
 		return
 	}
 	code, err := p.db.issue(r.Context(), l.id, *req)
@@ -154,13 +169,23 @@ func (p *loginPages) enter(w http.ResponseWriter, r *http.Request, page string, 
 	p.admit(w, r, user, AAL1, page, req)
 }
 
-// admit is after every proof: it makes a login of this level and goes on. by says in the log what the proof was.
+// admit is after every proof: it makes a login of this level and goes on, or asks for the second factor where the user has one. by says in the log what the proof was.
 func (p *loginPages) admit(w http.ResponseWriter, r *http.Request, user User, level Level, by string, req *request) {
+	missing, err := p.misses(r, user, level)
+	if err != nil {
+		p.down(w, r, err)
+		return
+	}
+	if missing {
+		p.halfway(w, r, user, req)
+		return
+	}
 	l, err := p.newLogin(w, r, user, level)
 	if err != nil {
 		p.down(w, r, err)
 		return
 	}
+	whole(w, r)
 	slog.Info(by, "user", l.User, "session", l.id, "client", r.RemoteAddr)
 	p.goOn(w, r, l, req)
 }

@@ -47,6 +47,7 @@ type Users interface {
 	Get(ctx context.Context, name string) (User, error)
 	// Create makes an account: ErrTaken, ErrBadName, ErrBadPassword, ErrBusy.
 	Create(ctx context.Context, name, password string) (User, error)
+	SecondFactors
 }
 
 // What a Users store says no with; each may be wrapped. The text is shown to the person who asked.
@@ -56,6 +57,11 @@ var (
 	ErrTaken          = errors.New("this name is taken")
 	ErrBadName        = errors.New("a name has 1 to 64 of these: a-z 0-9 . _ @ -")
 	ErrBadPassword    = errors.New("a password has 8 to 1024 bytes")
+	ErrBadCode        = errors.New("this code is wrong, or has been used")
+	ErrTooManyCodes   = errors.New("there were too many wrong codes, please wait, or use a recovery code or a passkey")
+	ErrTooLate        = errors.New("this took too long, please try again")
+	ErrBadPasskey     = errors.New("this passkey did not work here")
+	ErrTooMany        = errors.New("there are too many passkeys, please remove one first")
 	ErrBusy           = errors.New("too many people are logging in at this moment, please try again")
 )
 

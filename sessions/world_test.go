@@ -53,17 +53,20 @@ type accounts struct {
 	mu   sync.Mutex
 	all  map[string]account
 	down error
+
+	clock *clock
 }
 
 type account struct {
 	User
 	password string
+	fakeFactors
 }
 
 func (a *accounts) set(name, password string, epoch int64, groups ...string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.all[name] = account{User{name, groups, epoch}, password}
+	a.all[name] = account{User: User{name, groups, epoch}, password: password}
 }
 
 func (a *accounts) remove(name string) {
@@ -133,18 +136,24 @@ func (p *process) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		http.Error(w, "down", http.StatusServiceUnavailable)
 	case who == nil:
-		location, set, err := p.Begin(id, r.Host, r.URL.RequestURI(), cookieField(r))
-		if err != nil {
-			panic(err)
-		}
-		w.Header()["Set-Cookie"] = set
-		w.Header().Set("Location", location)
-		w.WriteHeader(http.StatusFound)
+		send(w, r, p.Begin, id)
 	case !p.hosts.Allowed(id, who):
 		p.Forbidden(who).ServeHTTP(w, r)
+	case host == "vault.test" && who.Level < AAL2: // the one with require = "second_factor"
+		send(w, r, p.StepUp, id)
 	default:
 		fmt.Fprintf(w, "%s at %s", who.User, r.URL.RequestURI())
 	}
+}
+
+func send(w http.ResponseWriter, r *http.Request, begin func(string, string, string, []byte) (string, []string, error), id string) {
+	location, set, err := begin(id, r.Host, r.URL.RequestURI(), cookieField(r))
+	if err != nil {
+		panic(err)
+	}
+	w.Header()["Set-Cookie"] = set
+	w.Header().Set("Location", location)
+	w.WriteHeader(http.StatusFound)
 }
 
 // world is everything that a test needs: a process over a fresh folder, a clock and the users alice and bob.
@@ -164,6 +173,7 @@ func newWorld(t testing.TB) *world {
 		users: &accounts{all: map[string]account{}},
 		conf:  &conf.Login{Host: "login.test", Registration: conf.Closed, Idle: 12 * time.Hour, Lifetime: 168 * time.Hour},
 	}
+	w.users.clock = w.clock
 	w.users.set("alice", "correct horse", 1, "staff")
 	w.users.set("bob", "battery staple", 1)
 	w.process = w.start()
@@ -178,7 +188,7 @@ func (w *world) start() *process {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { db.Close() })
-	return &process{New(db, w.users, w.conf, hosts{"wiki.example": nil, "shop.invalid": nil}), db}
+	return &process{New(db, w.users, w.conf, hosts{"wiki.example": nil, "shop.invalid": nil, "vault.test": nil}), db}
 }
 
 // rows counts the rows of a table.

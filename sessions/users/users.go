@@ -20,7 +20,7 @@ import (
 var schema = []string{`
 CREATE TABLE user(name TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE epoch(name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
-`}
+`, passkeySchema}
 
 // record is what data of a user's row holds. Changes are made by json_set, so that a field of a newer binary stays.
 type record struct {
@@ -28,6 +28,7 @@ type record struct {
 	Groups   []string `json:"groups"`
 	Disabled bool     `json:"disabled"`
 	Created  int64    `json:"created"` // Unix milliseconds
+	factors
 }
 
 // Store is DIR/users.db. Several processes may have it open; what one writes, the others read at their next call. It is safe for
@@ -196,7 +197,7 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 		if err := changed(res, err, sessions.ErrNoUser); err != nil {
 			return err
 		}
-		return bump(tx, name)
+		return errors.Join(dropPasskeys(tx, name), bump(tx, name))
 	})
 }
 
