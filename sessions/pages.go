@@ -200,6 +200,11 @@ var refused = []struct {
 	{ErrBadName, http.StatusUnprocessableEntity},
 	{ErrBadPassword, http.StatusUnprocessableEntity},
 	{ErrBusy, http.StatusServiceUnavailable},
+	{ErrBadCode, http.StatusForbidden},
+	{ErrTooManyCodes, http.StatusTooManyRequests},
+	{ErrTooLate, http.StatusForbidden},
+	{ErrBadPasskey, http.StatusForbidden},
+	{ErrTooMany, http.StatusConflict},
 }
 
 // refuse does not log the name: people type passwords there.
