@@ -207,15 +207,23 @@ var refused = []struct {
 	{ErrTooMany, http.StatusConflict},
 }
 
+// refusal is the one of refused that err is, and what it answers; nil for none.
+func refusal(err error) (status int, known error) {
+	for _, r := range refused {
+		if errors.Is(err, r.err) {
+			return r.status, r.err
+		}
+	}
+	return http.StatusOK, nil
+}
+
 // refuse does not log the name: people type passwords there.
 func (p *loginPages) refuse(w http.ResponseWriter, r *http.Request, page string, v view, err error) {
-	for _, known := range refused {
-		if errors.Is(err, known.err) {
-			slog.Info(page+" refused", "reason", known.err, "client", r.RemoteAddr)
-			v.Error = known.err.Error()
-			p.show(w, r, known.status, page, v)
-			return
-		}
+	if status, known := refusal(err); known != nil {
+		slog.Info(page+" refused", "reason", known, "client", r.RemoteAddr)
+		v.Error = known.Error()
+		p.show(w, r, status, page, v)
+		return
 	}
 	if r.Context().Err() == nil { // else the client has left while it waited
 		p.down(w, r, err)

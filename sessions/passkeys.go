@@ -220,24 +220,15 @@ func (p *loginPages) passkeyLogin(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		p.admit(w, r, user, AAL2, "passkey", req)
 	case errors.Is(err, ErrBadPasskey) || errors.Is(err, ErrTooLate):
-		slog.Info("passkey refused", "reason", err, "client", r.RemoteAddr)
 		if half, _, ok, err2 := p.halfOf(r); ok && err2 == nil {
-			p.askSecond(w, r, http.StatusForbidden, half, req, withoutDetail(err))
+			slog.Info("passkey refused", "user", half.Name, "reason", err, "client", r.RemoteAddr)
+			p.askSecond(w, r, half, req, err)
 			return
 		}
-		v.Error = withoutDetail(err).Error()
-		p.show(w, r, http.StatusForbidden, "login", v)
+		p.refuse(w, r, "login", v, err)
 	default:
 		p.down(w, r, err)
 	}
-}
-
-// withoutDetail is the error as it may be shown: a passkey that nobody knows is refused as one that signed badly.
-func withoutDetail(err error) error {
-	if errors.Is(err, ErrTooLate) {
-		return ErrTooLate
-	}
-	return ErrBadPasskey
 }
 
 // provePasskey is the user whose passkey answered: ErrBadPasskey, ErrTooLate.
@@ -328,14 +319,15 @@ func (db *DB) spend(ctx context.Context, challenge string, expires time.Time) (f
 
 func (p *loginPages) passkeysPage(w http.ResponseWriter, r *http.Request) {
 	if _, _, v, ok := p.sure(w, r, r.URL.Query().Get("f")); ok {
-		p.showPasskeys(w, r, http.StatusOK, v, nil)
+		p.showPasskeys(w, r, v, nil)
 	}
 }
 
-func (p *loginPages) showPasskeys(w http.ResponseWriter, r *http.Request, status int, v view, wrong error) {
+func (p *loginPages) showPasskeys(w http.ResponseWriter, r *http.Request, v view, wrong error) {
 	v.Factor.For = forEnrol
-	if wrong != nil {
-		v.Error = wrong.Error()
+	status, known := refusal(wrong)
+	if known != nil {
+		v.Error = known.Error()
 	}
 	p.show(w, r, status, "passkeys", v)
 }
@@ -351,10 +343,10 @@ func (p *loginPages) passkeyAdd(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		p.enrolled(w, r, l, f, v, "passkey", "/account/passkeys")
 	case errors.Is(err, ErrTooMany):
-		p.showPasskeys(w, r, http.StatusConflict, v, ErrTooMany)
-	case errors.Is(err, ErrBadPasskey) || errors.Is(err, ErrTooLate) || errors.Is(err, ErrTaken):
+		p.showPasskeys(w, r, v, ErrTooMany)
+	case errors.Is(err, ErrBadPasskey) || errors.Is(err, ErrTooLate):
 		slog.Info("new passkey refused", "user", l.User, "reason", err, "client", r.RemoteAddr)
-		p.showPasskeys(w, r, http.StatusForbidden, v, withoutDetail(err))
+		p.showPasskeys(w, r, v, err)
 	default:
 		p.down(w, r, err)
 	}
@@ -393,9 +385,13 @@ func (p *loginPages) enrolPasskey(r *http.Request, l *live) error {
 	if err != nil {
 		return err
 	}
-	return p.users.AddPasskey(r.Context(), l.User, o.handle, Passkey{
+	err = p.users.AddPasskey(r.Context(), l.User, o.handle, Passkey{
 		ID: made.ID, Name: passkeyName(r.PostForm.Get("name")), Count: made.Authenticator.SignCount, Credential: data,
 	})
+	if errors.Is(err, ErrTaken) {
+		return ErrBadPasskey // an id that somebody has: chance does not do that
+	}
+	return err
 }
 
 // passkeyName is what was typed, made short and printable.

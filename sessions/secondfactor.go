@@ -51,7 +51,7 @@ func (p *loginPages) secondForm(w http.ResponseWriter, r *http.Request) {
 	case !ok:
 		p.loginAgain(w, r, req)
 	default:
-		p.askSecond(w, r, http.StatusOK, user, req, nil)
+		p.askSecond(w, r, user, req, nil)
 	}
 }
 
@@ -76,7 +76,7 @@ func (p *loginPages) sealed(req *request) (query string, err error) {
 }
 
 // askSecond shows the page of the second factor, with what was wrong with the one before.
-func (p *loginPages) askSecond(w http.ResponseWriter, r *http.Request, status int, user User, req *request, wrong error) {
+func (p *loginPages) askSecond(w http.ResponseWriter, r *http.Request, user User, req *request, wrong error) {
 	f, err := p.users.Factors(r.Context(), user.Name)
 	blob, err2 := p.sealed(req)
 	if err = errors.Join(err, err2); err != nil {
@@ -88,8 +88,9 @@ func (p *loginPages) askSecond(w http.ResponseWriter, r *http.Request, status in
 		return
 	}
 	v.User, v.Factor = user.Name, &factorView{Factors: f, For: forSecond}
-	if wrong != nil {
-		v.Error = wrong.Error()
+	status, known := refusal(wrong)
+	if known != nil {
+		v.Error = known.Error()
 	}
 	p.show(w, r, status, "second-factor", v)
 }
@@ -121,7 +122,7 @@ func (p *loginPages) second(w http.ResponseWriter, r *http.Request) {
 		p.admit(w, r, user, AAL2, by, req)
 	case errors.Is(err, ErrBadCode) || errors.Is(err, ErrTooManyCodes):
 		slog.Info(by+" refused", "user", user.Name, "reason", err, "client", r.RemoteAddr)
-		p.askSecond(w, r, http.StatusForbidden, user, req, err)
+		p.askSecond(w, r, user, req, err)
 	default:
 		p.down(w, r, err)
 	}

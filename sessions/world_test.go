@@ -135,11 +135,13 @@ func (p *process) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		http.Error(w, "down", http.StatusServiceUnavailable)
-	case who == nil:
+	case who == nil && host != vaultName:
 		send(w, r, p.Begin, id)
+	case who == nil:
+		send(w, r, p.StepUp, id)
 	case !p.hosts.Allowed(id, who):
 		p.Forbidden(who).ServeHTTP(w, r)
-	case host == "vault.test" && who.Level < AAL2: // the one with require = "second_factor"
+	case host == vaultName && who.Level < AAL2:
 		send(w, r, p.StepUp, id)
 	default:
 		fmt.Fprintf(w, "%s at %s", who.User, r.URL.RequestURI())
@@ -188,7 +190,7 @@ func (w *world) start() *process {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { db.Close() })
-	return &process{New(db, w.users, w.conf, hosts{"wiki.example": nil, "shop.invalid": nil, "vault.test": nil}), db}
+	return &process{New(db, w.users, w.conf, hosts{"wiki.example": nil, "shop.invalid": nil, vaultName: nil}), db}
 }
 
 // rows counts the rows of a table.
