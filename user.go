@@ -64,6 +64,12 @@ func userCommand(file *string) *cobra.Command {
 			RunE: withUsers(file, func(cmd *cobra.Command, s *users.Store, name string) error { return s.Enable(cmd.Context(), name) }),
 		},
 		&cobra.Command{
+			Use: "reset-factors NAME", Short: "Take authenticator app, recovery codes and passkeys from an account that has lost them; its sessions end", Args: oneName,
+			RunE: withUsers(file, func(cmd *cobra.Command, s *users.Store, name string) error {
+				return s.ResetFactors(cmd.Context(), name)
+			}),
+		},
+		&cobra.Command{
 			Use: "remove NAME", Short: "Remove an account; its sessions end", Args: oneName,
 			RunE: withUsers(file, func(cmd *cobra.Command, s *users.Store, name string) error { return s.Remove(cmd.Context(), name) }),
 		},
