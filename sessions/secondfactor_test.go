@@ -138,6 +138,12 @@ func TestTOTP(t *testing.T) {
 	}
 	b.sees(b.get("https://"+vault+"/"), "alice at /")
 
+	stolen := w.users.all["bob"] // who writes to the users' database cannot give bob a seed that he knows
+	stolen.seed = w.users.all["alice"].seed
+	w.users.all["bob"] = stolen
+	p = bob.post(login+"/login", url.Values{"name": {"bob"}, "password": {"battery staple"}})
+	wantPage(t, bob.give(p, "code", w.code(seed, 1)), http.StatusForbidden, "this code is wrong")
+
 	w.clock.pass(time.Minute)
 	b, p = w.half("https://" + wiki + "/a?b")
 	for _, code := range []string{"", "x", w.wrongCode(seed), w.code(seed, -2), w.code(seed, 2), w.code(seed, 0) + "0"} {
