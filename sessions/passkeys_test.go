@@ -184,6 +184,9 @@ func TestBadEnrolment(t *testing.T) {
 	bob := w.browser()
 	bob.post(login+"/login", url.Values{"name": {"bob"}, "password": {"battery staple"}})
 	wantPage(t, bob.post(login+"/account/passkeys", good), http.StatusForbidden, "this passkey did not work here")
+	elsewhere := w.browser()
+	elsewhere.logIn("https://" + wiki + "/")
+	wantPage(t, elsewhere.post(login+"/account/passkeys", good), http.StatusForbidden, "this passkey did not work here")
 	a.flags = 1
 	wantPage(t, b.post(login+"/account/passkeys", url.Values{"state": {g.State}, "credential": {a.create(g)}}), http.StatusForbidden, "this passkey did not work here")
 	w.clock.pass(sureFor + time.Second)
