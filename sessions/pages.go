@@ -49,6 +49,10 @@ func (p *loginPages) home(w http.ResponseWriter, r *http.Request) {
 	default:
 		v := p.view()
 		v.User = l.User
+		if err := p.factorsSection(r, l, &v); err != nil {
+			p.down(w, r, err)
+			return
+		}
 		p.show(w, r, http.StatusOK, "home", v)
 	}
 }

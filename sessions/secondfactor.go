@@ -75,6 +75,13 @@ func (p *loginPages) sealed(req *request) (query string, err error) {
 	return "?f=" + blob, err
 }
 
+// factorsSection fills in what the templates account-totp and account-passkeys show.
+func (p *loginPages) factorsSection(r *http.Request, l *live, v *view) error {
+	f, err := p.users.Factors(r.Context(), l.User)
+	v.Factor = &factorView{Factors: f}
+	return err
+}
+
 // askSecond shows the page of the second factor, with what was wrong with the one before.
 func (p *loginPages) askSecond(w http.ResponseWriter, r *http.Request, user User, req *request, wrong error) {
 	f, err := p.users.Factors(r.Context(), user.Name)

@@ -137,6 +137,7 @@ func TestTOTP(t *testing.T) {
 		t.Errorf("at rest: %q", kept)
 	}
 	b.sees(b.get("https://"+vault+"/"), "alice at /")
+	wantPage(t, b.get(login+"/"), http.StatusOK, "A login asks for a code from your app.")
 
 	stolen := w.users.all["bob"] // who writes to the users' database cannot give bob a seed that he knows
 	stolen.seed = w.users.all["alice"].seed
