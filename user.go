@@ -49,6 +49,8 @@ func userCommand(file *string) *cobra.Command {
 		},
 		oneUser(file, "disable", "Let an account in no more; its sessions end", sessions.EventUserDisabled, (*users.Store).Disable),
 		oneUser(file, "enable", "Let a disabled account in again", sessions.EventUserEnabled, (*users.Store).Enable),
+		oneUser(file, "reset-factors", "Take authenticator app, recovery codes and passkeys from an account that has lost them; its sessions end",
+			sessions.EventFactorsReset, (*users.Store).ResetFactors),
 		oneUser(file, "remove", "Remove an account; its sessions end", sessions.EventUserRemoved, (*users.Store).Remove),
 	)
 	return cmd

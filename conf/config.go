@@ -164,6 +164,8 @@ type Access struct {
 	Login  bool     // anyone with an account
 	Users  []string // these
 	Groups []string // members of these
+
+	SecondFactor bool // and with a login of two factors; never where Public
 }
 
 // NeedsLogin says whether a request must carry a session to pass.

@@ -10,9 +10,11 @@ import (
 // is an action, good or bad.
 func (l *loader) route(t *table, r Route) (*Route, bool) {
 	r.Pos = t.pos()
+	inherited := r.Access.SecondFactor
 	if v := t.get("access"); v.given() {
 		r.Access = l.access(v)
 	}
+	r.Access.SecondFactor = l.require(t.get("require"), inherited, r.Access)
 	r.MaxBody = t.get("max_body").size(r.MaxBody)
 	l.rules(t, &r.Rules)
 	stripPrefix(&r, t.get("strip_prefix"))

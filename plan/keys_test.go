@@ -211,6 +211,7 @@ access`, site, "hosts", Changes, no},
 	{"[[vhost.route]]", "path", `path = "/away"`, `path = "/gone"`, site + " route /away", "", Removes, "requests in flight end as they began"},
 
 	{tables, "access", "access = \"public\"\necho", "access = [\"alice\", \"group:staff\"]\necho", "vhost b.test route /", "access", Changes, no},
+	{tables, "require", "access = \"public\"\necho", "access = \"login\"\nrequire = \"second_factor\"\necho", "vhost b.test route /", "require", Changes, no},
 	{tables, "max_body", public, public + "\nmax_body = 5", root, "max_body", Changes, no},
 	{tables, "allow", public, public + "\nallow = \"10.0.0.0/8\"", site, "allow", Changes, no},
 	{tables, "deny", public, public + "\ndeny = \"10.0.0.0/8\"", site, "deny", Changes, no},

@@ -155,6 +155,7 @@ func ownRules(was, is *conf.Vhost, old, new *conf.Route) (before, after []fact) 
 func routeFacts(r *conf.Route) []fact {
 	return []fact{
 		{"access", access(r.Access), none},
+		{"require", require(r.Access), none},
 		{"max_body", r.MaxBody, none},
 		{"strip_prefix", r.StripPrefix, none},
 		{"action", action(r), cost{words: "requests in flight end as they began, tunnels stay"}},
@@ -162,6 +163,13 @@ func routeFacts(r *conf.Route) []fact {
 		{"compress", of(r.Files, func(f *conf.Files) string { return strconv.FormatBool(f.Compress) }), none},
 		{"browse", of(r.Files, func(f *conf.Files) string { return strconv.FormatBool(f.Browse) }), none},
 	}
+}
+
+func require(a conf.Access) string {
+	if a.SecondFactor {
+		return "second_factor"
+	}
+	return "login"
 }
 
 func access(a conf.Access) string {

@@ -206,7 +206,7 @@ func TestEscaped(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser()
 	p := b.fill(b.get("https://"+wiki+"/"), `"><script>alert(1)</script>`, "x")
-	if strings.Contains(p.body, "<script") || !strings.Contains(p.body, "&lt;script&gt;") {
+	if strings.Contains(p.body, "<script>") || !strings.Contains(p.body, "&lt;script&gt;") {
 		t.Error(p.body)
 	}
 }

@@ -19,6 +19,9 @@ const (
 	eventSetup    = "setup used"
 	eventPassword = "password changed"
 	eventGuess    = "guess limit"
+	eventTOTP     = "totp"
+	eventRecovery = "recovery code"
+	eventPasskey  = "passkey"
 
 	EventUserAdded     = "user added"
 	EventUserRemoved   = "user removed"
@@ -27,6 +30,7 @@ const (
 	EventUserGroups    = "groups changed"
 	EventUserEmail     = "email changed"
 	EventPassword      = eventPassword
+	EventFactorsReset  = "second factors reset"
 	EventInviteMade    = "invite made"
 	EventInviteRevoked = "invite revoked"
 	EventSetupMade     = "setup made"
@@ -150,6 +154,11 @@ func (s *Service) noteRefused(r *http.Request, event, name string, reason error)
 		}
 	}
 	s.note(r, e)
+}
+
+// noteAccount notes what somebody did to the own account.
+func (s *Service) noteAccount(r *http.Request, l *live, event string) {
+	s.note(r, Entry{Event: event, User: l.User, Session: l.id.String()})
 }
 
 // loggedOutBy notes a logout; nil: there was nothing to end.

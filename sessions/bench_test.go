@@ -61,7 +61,7 @@ func heap() uint64 {
 func BenchmarkLookup(b *testing.B) {
 	w := newWorld(b)
 	for i := range 1000 {
-		w.users.all[fmt.Sprintf("user%d", i)] = account{User{Name: fmt.Sprintf("user%d", i), Groups: []string{"staff"}, Epoch: 1}, ""}
+		w.users.all[fmt.Sprintf("user%d", i)] = account{User: User{Name: fmt.Sprintf("user%d", i), Groups: []string{"staff"}, Epoch: 1}}
 	}
 	w.run(w.process)
 	fields := w.fillStore(manyLive)

@@ -57,6 +57,7 @@ type DB struct {
 	blobs sealer // of what a virtual host tells the login host
 	tags  tagger // of session cookies
 
+	factors factorKeys
 	guesses guesses
 
 	reads atomic.Int64 // of sessions, by get
@@ -87,7 +88,8 @@ func (db *DB) prepare(dir string) error {
 	if err != nil {
 		return err
 	}
-	var errs [6]error
+	var errs [7]error
+	db.factors, errs[6] = newFactorKeys(root)
 	errs[5] = db.guesses.prepare(db, root)
 	db.flows, errs[0] = newSealer(root, "flow")
 	db.blobs, errs[1] = newSealer(root, "blob")

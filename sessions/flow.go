@@ -29,6 +29,7 @@ type flow struct {
 	Return string `json:"return"` // path and query, see returnPath
 	Issued int64  `json:"issued"`
 	Hops   int    `json:"hops"`
+	Level  Level  `json:"aal,omitempty"` // that the login must have
 }
 
 // request is a login under way, seen from the login host: sealed in the address, and later in the ticket. It names the virtual host's
@@ -41,6 +42,8 @@ type request struct {
 	Return    string `json:"return"`
 	Issued    int64  `json:"issued"`
 	Hops      int    `json:"hops"`
+	Level     Level  `json:"aal,omitempty"`
+	Local     string `json:"local,omitempty"` // the page of the login host to go to first; then Vhost may be "": nobody asked
 }
 
 func newFlow(vhost, target string, hops int, now time.Time) flow {
@@ -57,7 +60,7 @@ func (f flow) cookieName() string { return flowPrefix + f.ID[:8] }
 
 func (f flow) request(host string) request {
 	hash := sha256.Sum256(f.Nonce)
-	return request{Vhost: f.Vhost, Host: host, Flow: f.ID, NonceHash: hash[:], Return: f.Return, Issued: f.Issued, Hops: f.Hops}
+	return request{Vhost: f.Vhost, Host: host, Flow: f.ID, NonceHash: hash[:], Return: f.Return, Issued: f.Issued, Hops: f.Hops, Level: f.Level}
 }
 
 // began says whether this browser's flow is the one that a ticket was issued for.
@@ -74,6 +77,13 @@ func (f flow) began(req request) bool {
 // Only a navigation should begin a login: anything else gets 401.
 func (s *Service) Begin(vhost, authority, target string, cookie []byte) (location string, setCookies []string, err error) {
 	return s.begin(newFlow(vhost, target, 0, s.db.now()), authority, cookie)
+}
+
+// StepUp is Begin for who has proved too little, or nothing: it comes back with two factors.
+func (s *Service) StepUp(vhost, authority, target string, cookie []byte) (location string, setCookies []string, err error) {
+	f := newFlow(vhost, target, 0, s.db.now())
+	f.Level = AAL2
+	return s.begin(f, authority, cookie)
 }
 
 func (s *Service) begin(f flow, authority string, cookie []byte) (location string, setCookies []string, err error) {

@@ -22,6 +22,7 @@ func (s *Service) Pages() http.Handler {
 		"/register":   {get: p.registerForm, post: p.register},
 	})
 	maps.Copy(p.paths, p.accountRoutes())
+	maps.Copy(p.paths, p.factorRoutes())
 	return p
 }
 
@@ -66,9 +67,12 @@ func (p *loginPages) form(w http.ResponseWriter, r *http.Request, page string) {
 	switch {
 	case err != nil:
 		p.down(w, r, err)
-	case l != nil:
+	case l != nil && (req == nil || req.Local == "" || p.isSure(l)):
 		p.goOn(w, r, l, req)
 	default:
+		if l != nil { // who is to prove it anew
+			v.Name = l.User
+		}
 		p.show(w, r, http.StatusOK, page, v)
 	}
 }
@@ -84,6 +88,10 @@ func (p *loginPages) request(w http.ResponseWriter, r *http.Request, blob string
 	if !p.db.blobs.open("", blob, req) {
 		p.show(w, r, http.StatusBadRequest, "invalid", v)
 		return nil, v, false
+	}
+	if req.Vhost == "" && req.Local != "" {
+		v.Flow = blob
+		return req, v, true
 	}
 	if id, ok := p.hosts.Vhost(req.Host); !ok || id != req.Vhost {
 		p.show(w, r, http.StatusNotFound, "invalid", v)
@@ -101,6 +109,10 @@ func (p *loginPages) goOn(w http.ResponseWriter, r *http.Request, l *live, req *
 		redirect(w, "/")
 		return
 	}
+	if req.Local != "" {
+		p.goLocal(w, r, *req)
+		return
+	}
 	// The port is that of this request, not one that the request names: a link made by somebody else must not send a code to another
 	// server on the same machine.
 	_, port := splitAuthority(r.Host)
@@ -113,6 +125,10 @@ func (p *loginPages) goOn(w http.ResponseWriter, r *http.Request, l *live, req *
 		v := p.view()
 		v.User, v.Host = l.User, req.Host
 		p.show(w, r, http.StatusForbidden, "forbidden", v)
+		return
+	}
+	if l.level() < req.Level {
+		p.stepUp(w, r, l, req)
 		return
 	}
 	code, err := p.db.issue(r.Context(), l.id, *req)
@@ -145,13 +161,23 @@ func (p *loginPages) enter(w http.ResponseWriter, r *http.Request, event, page s
 	p.admit(w, r, user, AAL1, event, req)
 }
 
-// admit is after every proof: it makes a login of this level and goes on. by says in the log what the proof was.
+// admit is after every proof: it makes a login of this level and goes on, or asks for the second factor where the user has one. by says in the log what the proof was.
 func (p *loginPages) admit(w http.ResponseWriter, r *http.Request, user User, level Level, by string, req *request) {
+	missing, err := p.misses(r, user, level)
+	if err != nil {
+		p.down(w, r, err)
+		return
+	}
+	if missing {
+		p.halfway(w, r, user, req)
+		return
+	}
 	l, err := p.newLogin(w, r, user, level)
 	if err != nil {
 		p.down(w, r, err)
 		return
 	}
+	whole(w, r)
 	p.note(r, Entry{Event: by, User: l.User, Session: l.id.String(), Vhost: req.vhost()})
 	p.goOn(w, r, l, req)
 }
@@ -177,6 +203,11 @@ var refused = []struct {
 	{errDiffer, http.StatusUnprocessableEntity},
 	{ErrBusy, http.StatusServiceUnavailable},
 	{ErrNoInvite, http.StatusForbidden},
+	{ErrBadCode, http.StatusForbidden},
+	{ErrTooManyCodes, http.StatusTooManyRequests},
+	{ErrTooLate, http.StatusForbidden},
+	{ErrBadPasskey, http.StatusForbidden},
+	{ErrTooMany, http.StatusConflict},
 	{errWait, http.StatusTooManyRequests},
 }
 

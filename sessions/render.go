@@ -26,6 +26,7 @@ type view struct {
 	Logins   []loginView
 	Again    string // where to start over
 	Register bool   // whether one may make an account
+	Factor   *factorView
 	SendsOn  string // a source for CSP: where a form's answer redirects to, beside this origin
 }
 
@@ -39,10 +40,10 @@ func (v *view) dress(t *Theme) {
 
 // samples are views that own templates are tried with.
 var samples = []view{
-	{language: english, Again: "/"},
+	{language: english, Again: "/", Factor: &factorView{}},
 	{
 		language: languages[1], Base: "/.edge", User: "alice", Name: "alice", Host: "wiki.example.org", Flow: "f", Error: ErrBadCredentials.Error(),
-		Again: "/", Register: true, ErrorIn: "password", Logins: []loginView{{Here: true}},
+		Again: "/", Register: true, ErrorIn: "password", Logins: []loginView{{Here: true}}, Factor: &factorView{},
 	},
 }
 
@@ -55,8 +56,15 @@ func setPageHeaders(h http.Header) {
 	h.Set("X-Frame-Options", "DENY")
 }
 
-func policy(sendsOn string) string {
-	return "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self' " + sendsOn
+// scripted are the pages that have passkey.js.
+var scripted = map[string]bool{"login": true, "second-factor": true, "passkeys": true}
+
+func policy(page string, v view) string {
+	p := "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
+	if scripted[page] {
+		p += "script-src 'self'; connect-src 'self'; "
+	}
+	return strings.TrimSpace(p + "form-action 'self' " + v.SendsOn)
 }
 
 // show writes the page of this name, in the language of the request. Where an own template fails after all, ours is shown.
@@ -73,7 +81,7 @@ func (s *Service) show(w http.ResponseWriter, r *http.Request, status int, name 
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", strings.TrimSpace(policy(v.SendsOn)))
+	h.Set("Content-Security-Policy", policy(name, v))
 	w.WriteHeader(status)
 	w.Write(page)
 }

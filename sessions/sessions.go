@@ -54,6 +54,7 @@ type Users interface {
 	// ChangePassword ends every session of the user, who proves to be it by the current password as for Verify; ErrBadPassword for the new one.
 	ChangePassword(ctx context.Context, name, current, password string) (User, error)
 	Invites
+	SecondFactors
 }
 
 // Invites are the codes by which one makes an account for oneself where not everybody may.
@@ -86,6 +87,11 @@ var (
 	ErrBadName        = username.Err
 	ErrBadPassword    = errors.New("a password has 8 to 1024 bytes")
 	ErrNoInvite       = errors.New("this invitation has been used, has ended or was never made")
+	ErrBadCode        = errors.New("this code is wrong, or has been used")
+	ErrTooManyCodes   = errors.New("there were too many wrong codes, please wait, or use a recovery code or a passkey")
+	ErrTooLate        = errors.New("this took too long, please try again")
+	ErrBadPasskey     = errors.New("this passkey did not work here")
+	ErrTooMany        = errors.New("there are too many passkeys, please remove one first")
 	ErrBusy           = errors.New("too many people are logging in at this moment, please try again")
 )
 

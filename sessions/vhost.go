@@ -57,7 +57,7 @@ func (v *vhostPages) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	entered := false
 	if valid && ours && f.began(t.Request) && t.Request.Vhost == v.id {
-		if entered, err = v.enter(w, r, t.Login, child, code); err != nil {
+		if entered, err = v.enter(w, r, t.Login, f.Level, child, code); err != nil {
 			v.down(w, r, err)
 			return
 		}
@@ -66,22 +66,22 @@ func (v *vhostPages) callback(w http.ResponseWriter, r *http.Request) {
 	case entered:
 		redirect(w, returnPath(f.Return))
 	case ours:
-		v.restart(w, r, f.Return, f.Hops)
+		v.restart(w, r, f)
 	case t != nil && t.Request.Vhost == v.id: // the cookie has gone: too many tabs, or cookies are off
-		v.restart(w, r, t.Request.Return, t.Request.Hops)
+		v.restart(w, r, flow{Return: t.Request.Return, Hops: t.Request.Hops, Level: t.Request.Level})
 	default:
 		v.show(w, r, http.StatusBadRequest, "failed", view{Base: v.base, Again: "/"})
 	}
 }
 
-// enter makes the session below a login that is still good.
-func (v *vhostPages) enter(w http.ResponseWriter, r *http.Request, login, child uuid.UUID, code string) (ok bool, err error) {
+// enter makes the session below a login that is still good, and good enough: a login host of an older binary knows of no level.
+func (v *vhostPages) enter(w http.ResponseWriter, r *http.Request, login uuid.UUID, least Level, child uuid.UUID, code string) (ok bool, err error) {
 	row, err := v.db.get(login)
 	if row == nil {
 		return false, err
 	}
 	l, err := v.judge(r.Context(), row)
-	if l == nil {
+	if l == nil || l.level() < least {
 		return false, err
 	}
 	session, err := v.New(r, sessionCookie)
@@ -97,12 +97,14 @@ func (v *vhostPages) enter(w http.ResponseWriter, r *http.Request, login, child 
 }
 
 // restart begins the login again, but not forever: with cookies off it would go round and round.
-func (v *vhostPages) restart(w http.ResponseWriter, r *http.Request, target string, hops int) {
-	if hops >= maxHops {
-		v.show(w, r, http.StatusBadRequest, "failed", view{Base: v.base, Again: returnPath(target)})
+func (v *vhostPages) restart(w http.ResponseWriter, r *http.Request, before flow) {
+	if before.Hops >= maxHops {
+		v.show(w, r, http.StatusBadRequest, "failed", view{Base: v.base, Again: returnPath(before.Return)})
 		return
 	}
-	location, setCookies, err := v.begin(newFlow(v.id, target, hops+1, v.db.now()), r.Host, cookieField(r))
+	f := newFlow(v.id, before.Return, before.Hops+1, v.db.now())
+	f.Level = before.Level
+	location, setCookies, err := v.begin(f, r.Host, cookieField(r))
 	if err != nil {
 		v.down(w, r, err)
 		return

@@ -52,6 +52,7 @@ func (c *clock) pass(d time.Duration) {
 // accounts are users in memory.
 type accounts struct {
 	invited map[string]Invitation
+	clock   *clock
 
 	mu     sync.Mutex
 	all    map[string]account
@@ -91,11 +92,12 @@ func (a *accounts) changed(name string) {
 type account struct {
 	User
 	password string
+	fakeFactors
 }
 
 func (a *accounts) set(name, password string, epoch int64, groups ...string) {
 	a.mu.Lock()
-	a.all[name] = account{User{Name: name, Groups: groups, Epoch: epoch}, password}
+	a.all[name] = account{User: User{Name: name, Groups: groups, Epoch: epoch}, password: password}
 	a.changed(name)
 }
 
@@ -208,19 +210,27 @@ func (p *process) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 		http.Error(w, "down", http.StatusServiceUnavailable)
+	case who == nil && host != vaultName:
+		send(w, r, p.Begin, id)
 	case who == nil:
-		location, set, err := p.Begin(id, r.Host, r.URL.RequestURI(), cookieField(r))
-		if err != nil {
-			panic(err)
-		}
-		w.Header()["Set-Cookie"] = set
-		w.Header().Set("Location", location)
-		w.WriteHeader(http.StatusFound)
+		send(w, r, p.StepUp, id)
 	case !p.hosts.Allowed(id, who):
 		p.Forbidden(who).ServeHTTP(w, r)
+	case host == vaultName && who.Level < AAL2:
+		send(w, r, p.StepUp, id)
 	default:
 		fmt.Fprintf(w, "%s at %s", who.User, r.URL.RequestURI())
 	}
+}
+
+func send(w http.ResponseWriter, r *http.Request, begin func(string, string, string, []byte) (string, []string, error), id string) {
+	location, set, err := begin(id, r.Host, r.URL.RequestURI(), cookieField(r))
+	if err != nil {
+		panic(err)
+	}
+	w.Header()["Set-Cookie"] = set
+	w.Header().Set("Location", location)
+	w.WriteHeader(http.StatusFound)
 }
 
 // world is everything that a test needs: a process over a fresh folder, a clock and the users alice and bob.
@@ -240,6 +250,7 @@ func newWorld(t testing.TB) *world {
 		users: &accounts{all: map[string]account{}},
 		conf:  &conf.Login{Host: "login.test", Registration: conf.Closed, Idle: 12 * time.Hour, Lifetime: 168 * time.Hour},
 	}
+	w.users.clock = w.clock
 	w.users.set("alice", "correct horse", 1, "staff")
 	w.users.set("bob", "battery staple", 1)
 	w.process = w.start()
@@ -254,7 +265,7 @@ func (w *world) start() *process {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { db.Close() })
-	return &process{New(db, w.users, w.conf, hosts{"wiki.example": nil, "shop.invalid": nil}), db}
+	return &process{New(db, w.users, w.conf, hosts{"wiki.example": nil, "shop.invalid": nil, vaultName: nil}), db}
 }
 
 // strange is a cookie that looks like one of ours.

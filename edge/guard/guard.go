@@ -19,6 +19,7 @@ type Sessions interface {
 	Lookup(cookie []byte, vhost string) (*sessions.Identity, error)
 	Watch(cookie []byte, vhost string) func() (*sessions.Identity, error)
 	Begin(vhost, authority, target string, cookie []byte) (location string, setCookies []string, err error)
+	StepUp(vhost, authority, target string, cookie []byte) (location string, setCookies []string, err error)
 	Forbidden(who *sessions.Identity) http.Handler
 }
 
@@ -51,13 +52,16 @@ func Pass(x *wire.Exchange, s Sessions, vhost string, a conf.Access) bool {
 		wire.ReplyText(x, http.StatusServiceUnavailable, "The login service does not answer. Please try again in a moment.")
 		return false
 	case who == nil:
-		unknown(x, s, vhost, cookie)
+		unknown(x, s, vhost, a, cookie)
 		return false
 	}
 	x.Record.User = who.User
 	switch {
 	case !Allows(a, who):
 		wire.HTTP(s.Forbidden(who)).Serve(x)
+		return false
+	case a.SecondFactor && who.Level < sessions.AAL2:
+		unknown(x, s, vhost, a, cookie)
 		return false
 	case !stays(x):
 		return false
@@ -90,13 +94,18 @@ func holds(ask func() (*sessions.Identity, error), a conf.Access) func() bool {
 }
 
 // unknown sends a person to the login and tells a program that it needs one. Only a navigation starts a login: a page's many
-// background requests would fill the cookie jar with flows that nobody finishes.
-func unknown(x *wire.Exchange, s Sessions, vhost string, cookie []byte) {
+// background requests would fill the cookie jar with flows that nobody finishes. Who is known too little is unknown: the login asks for no
+// more than what is missing.
+func unknown(x *wire.Exchange, s Sessions, vhost string, a conf.Access, cookie []byte) {
+	begin, first := s.Begin, "Log in first."
+	if a.SecondFactor {
+		begin, first = s.StepUp, "Log in with a second factor first."
+	}
 	if !navigation(x) {
-		wire.ReplyText(x, http.StatusUnauthorized, "Log in first.", field("cache-control", "no-store"))
+		wire.ReplyText(x, http.StatusUnauthorized, first, field("cache-control", "no-store"))
 		return
 	}
-	location, cookies, err := s.Begin(vhost, string(x.Authority), x.Target(), cookie)
+	location, cookies, err := begin(vhost, string(x.Authority), x.Target(), cookie)
 	if err != nil {
 		x.Record.Err = err
 		wire.ReplyText(x, http.StatusInternalServerError, "The login could not be started.")
@@ -106,7 +115,7 @@ func unknown(x *wire.Exchange, s Sessions, vhost string, cookie []byte) {
 	for _, c := range cookies {
 		more = append(more, field("set-cookie", c))
 	}
-	wire.Reply(x, http.StatusFound, "text/plain; charset=utf-8", "Log in first.\n", more...)
+	wire.Reply(x, http.StatusFound, "text/plain; charset=utf-8", first+"\n", more...)
 }
 
 func field(name, value string) wire.Field {

@@ -50,9 +50,10 @@ func TestAllows(t *testing.T) {
 
 // fake is a Sessions that knows two cookies.
 type fake struct {
-	t     *testing.T
-	began int
-	later func() (*sessions.Identity, error) // what Watch is answered; nil: as Lookup
+	t       *testing.T
+	began   int
+	stepped int
+	later   func() (*sessions.Identity, error) // what Watch is answered; nil: as Lookup
 }
 
 var errDown = errors.New("the store is down")
@@ -65,7 +66,9 @@ func (f *fake) Lookup(cookie []byte, vhost string) (*sessions.Identity, error) {
 	case "s=alice":
 		return &sessions.Identity{User: "alice", Groups: []string{"staff"}}, nil
 	case "s=bob":
-		return &sessions.Identity{User: "bob"}, nil
+		return &sessions.Identity{User: "bob", Level: sessions.AAL1}, nil
+	case "s=bob twice":
+		return &sessions.Identity{User: "bob", Level: sessions.AAL2}, nil
 	case "s=down":
 		return nil, errDown
 	}
@@ -88,6 +91,11 @@ func (f *fake) Begin(vhost, authority, target string, cookie []byte) (string, []
 		return "", nil, errDown
 	}
 	return fmt.Sprintf("https://login/?%s %s %s %s", vhost, authority, target, cookie), []string{"flow-1=x", "flow-0=; Max-Age=-1"}, nil
+}
+
+func (f *fake) StepUp(vhost, authority, target string, cookie []byte) (string, []string, error) {
+	f.stepped++
+	return f.Begin(vhost, authority, target, cookie)
 }
 
 func (f *fake) Forbidden(who *sessions.Identity) http.Handler {

@@ -28,7 +28,7 @@ CREATE TRIGGER user_changed AFTER UPDATE ON user BEGIN INSERT INTO userlog(what)
 CREATE TRIGGER user_removed AFTER DELETE ON user BEGIN INSERT INTO userlog(what) VALUES(old.name); END;
 CREATE TRIGGER user_added AFTER INSERT ON user BEGIN INSERT INTO userlog(what) VALUES(new.name); END;
 CREATE TRIGGER epoch_changed AFTER UPDATE ON epoch BEGIN INSERT INTO userlog(what) VALUES(new.name); END;
-`}
+`, passkeySchema}
 
 // userLog has the name of every account of which anything changed. Triggers write it, so that no change can forget to.
 const userLog = "userlog"
@@ -41,6 +41,7 @@ type record struct {
 	Created  int64    `json:"created"` // Unix milliseconds
 	Email    string   `json:"email,omitempty"`
 	Bcrypt   *int     `json:"bcrypt,omitempty"` // the cost of an imported hash, until the first login renews it
+	factors
 }
 
 // Store is DIR/users.db. Several processes may have it open; what one writes, the others read at their next call. It is safe for
@@ -342,7 +343,7 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 		if err := changed(res, err, sessions.ErrNoUser); err != nil {
 			return err
 		}
-		return bump(tx, name)
+		return errors.Join(dropPasskeys(tx, name), bump(tx, name))
 	})
 }
 
