@@ -195,9 +195,9 @@ func withUsers(file *string, f func(*cobra.Command, *accounts, []string) error) 
 			return err
 		}
 		a := &accounts{conf: cfg}
-		if cfg.Login != nil && cfg.Login.Audit.Path != "" {
-			if a.audit, err = sessions.OpenAudit(cfg.Login.Audit.Path); err != nil {
-				return cfg.Login.Audit.Pos.Errorf("audit: %v", err)
+		if cfg.Login != nil && cfg.Login.Audit != "" {
+			if a.audit, err = sessions.OpenAudit(cfg.Login.Audit); err != nil {
+				return cfg.Login.AuditPos.Errorf("audit: %v", err)
 			}
 		}
 		defer func() { err = errors.Join(err, a.audit.Close()) }()

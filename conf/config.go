@@ -258,7 +258,10 @@ type Login struct {
 	Logo      File   // a picture; its Path is "" where there is none
 	Color     string // the accent, "#rrggbb" in lower case
 	Templates File   // a folder with pages in place of ours; its Path is "" where there is none
-	Audit     File   // where it is written down who did what; no Path: nowhere
+
+	// Audit is the file in which it is written down who did what, absolute; "": nowhere. No File: nothing of it is read.
+	Audit    string
+	AuditPos Pos
 }
 
 // Drain is [drain].

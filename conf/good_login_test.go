@@ -7,11 +7,11 @@ import (
 
 func TestLoginKeys(t *testing.T) {
 	for text, want := range map[string]Login{
-		"registration = \"invite\"": {Registration: Invite, Audit: File{Path: "/var/lib/edge/audit.log"}},
+		"registration = \"invite\"": {Registration: Invite, Audit: "/var/lib/edge/audit.log"},
 		"audit = \"off\"":           {Registration: Closed},
-		"audit = \"who.log\"":       {Registration: Closed, Audit: File{Path: "/etc/edge/who.log"}},
+		"audit = \"who.log\"":       {Registration: Closed, Audit: "/etc/edge/who.log"},
 	} {
-		if got := parse(t, "[login]\nhost = \"login.localhost\"\n"+text+"\n"+https).Login; got.Registration != want.Registration || got.Audit.Path != want.Audit.Path {
+		if got := parse(t, "[login]\nhost = \"login.localhost\"\n"+text+"\n"+https).Login; got.Registration != want.Registration || got.Audit != want.Audit {
 			t.Errorf("%s: %+v", text, got)
 		}
 	}

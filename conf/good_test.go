@@ -320,9 +320,9 @@ targets = "http://localhost"
 		func(c *Config) any { return Errors(c.Warnings).Error() }, `/etc/edge/edge.toml:1:1: upstream "app" is not used`},
 
 	{"login's defaults", https + login,
-		func(c *Config) any { l := *c.Login; l.Pos, l.Audit.Pos = Pos{}, Pos{}; return l },
+		func(c *Config) any { l := *c.Login; l.Pos, l.AuditPos = Pos{}, Pos{}; return l },
 		Login{Host: "login.localhost", Registration: Closed, Idle: 12 * time.Hour, Lifetime: 168 * time.Hour, Color: "#3557d4",
-			Audit: File{Path: "/var/lib/edge/audit.log"}}},
+			Audit: "/var/lib/edge/audit.log"}},
 	{"open registration", `
 [login]
 host = "Login.Localhost."

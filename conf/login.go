@@ -16,7 +16,7 @@ func (l *loader) login(v value) {
 	l.loginHost = exactHost(t.need("host"))
 	lg := &Login{Pos: t.pos(), Host: l.loginHost.Name, Registration: registration(t.get("registration"))}
 	lg.theme(t)
-	lg.Audit = l.audit(t.get("audit"), t.pos())
+	lg.Audit, lg.AuditPos = l.audit(t.get("audit"), t.pos())
 	idle := t.get("idle")
 	lg.Idle = idle.duration(12 * time.Hour)
 	lg.Lifetime = t.get("lifetime").duration(168 * time.Hour)

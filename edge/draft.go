@@ -120,10 +120,10 @@ func Check(cfg *conf.Config) error {
 			wrong.add(cfg.Log.Pos.Errorf("access: %v", err))
 		}
 	}
-	if cfg.Login != nil && cfg.Login.Audit.Path != "" {
-		if folder := filepath.Dir(cfg.Login.Audit.Path); folder != cfg.StateDir {
+	if cfg.Login != nil && cfg.Login.Audit != "" {
+		if folder := filepath.Dir(cfg.Login.Audit); folder != cfg.StateDir {
 			if _, err := os.Stat(folder); err != nil {
-				wrong.add(cfg.Login.Audit.Pos.Errorf("audit: %v", err))
+				wrong.add(cfg.Login.AuditPos.Errorf("audit: %v", err))
 			}
 		}
 	}

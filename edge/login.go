@@ -34,13 +34,13 @@ func (s *Server) openLogin(cfg *conf.Config) error {
 func (s *Server) openAudit(l *conf.Login) (*sessions.Audit, error) {
 	s.auditing.Lock()
 	defer s.auditing.Unlock()
-	path := l.Audit.Path
+	path := l.Audit
 	if path == "" || s.audits[path] != nil {
 		return s.audits[path], nil
 	}
 	a, err := sessions.OpenAudit(path)
 	if err != nil {
-		return nil, l.Audit.Pos.Errorf("audit: %v", err)
+		return nil, l.AuditPos.Errorf("audit: %v", err)
 	}
 	if s.audits == nil {
 		s.audits = map[string]*sessions.Audit{}
