@@ -26,8 +26,12 @@ func ownControl(stateDir string, pid int) string {
 func (s *Server) control(cfg *conf.Config) (err error) {
 	removeStale(cfg.StateDir)
 	s.admin, err = admin.Listen(ownControl(cfg.StateDir, os.Getpid()), admin.Operations{
-		"status":  func(context.Context, json.RawMessage) (any, error) { return s.status(), nil },
-		"reload":  func(ctx context.Context, _ json.RawMessage) (any, error) { return s.askReload(ctx) },
+		"status": func(context.Context, json.RawMessage) (any, error) { return s.status(), nil },
+		"reload": func(ctx context.Context, _ json.RawMessage) (any, error) { return s.askReload(ctx) },
+		"counts": func(context.Context, json.RawMessage) (any, error) {
+			_, _, err := s.count(true, false)
+			return struct{}{}, err
+		},
 		"upgrade": s.askUpgrade, "plan": s.askPlan, "try": s.askTry, "confirm": s.askConfirm, "rollback": s.askRollback,
 	}, s.log)
 	if err != nil {

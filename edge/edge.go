@@ -17,6 +17,7 @@ import (
 	"edge/conf"
 	"edge/edge/accesslog"
 	"edge/edge/admin"
+	"edge/edge/metrics"
 	"edge/edge/serve"
 	"edge/edge/tunnel"
 	"edge/listeners"
@@ -58,8 +59,10 @@ type Server struct {
 	logged            accesslog.Counts // by all access logs
 	reloads, upgrades tally
 	health            health
-	manager           *notify.Manager // of services; nil: there is none
-	endWatch          func()          // the manager hears no more that this process is alive
+	chain             chain
+	sites             map[string]*metrics.Site // that ever were, by name: drafts alone look at it
+	manager           *notify.Manager          // of services; nil: there is none
+	endWatch          func()                   // the manager hears no more that this process is alive
 	trials            chan reload.Trial
 	before            *conf.Config // what the last reload replaced; nil: nothing. The supervisor's jobs alone look at it
 
@@ -134,6 +137,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 	cut = reload.Run(ctx, o.Signals, actions)
 	s.admin.Close()
 	s.close()
+	s.writeCounts(true)
 	if !s.served {
 		return cut, errors.New("the upgrade was taken back")
 	}
@@ -156,6 +160,9 @@ func (s *Server) first() error {
 	}
 	if err := statefile.Hold(generationsDir(cfg)); err != nil {
 		return err
+	}
+	if err := startCounts(cfg.StateDir, s.generation == 1); err != nil {
+		return cfg.StateDirPos.Errorf("state_dir: %v", err)
 	}
 	if s.generation == 1 {
 		s.takePassed(cfg)

@@ -49,6 +49,7 @@ func (s *Server) upgrade(ctx context.Context) error {
 	if err := s.handOverMemory(child); err != nil {
 		return errors.Join(err, child.Kill(ctx, err, 0))
 	}
+	s.writeCounts(false)
 	sockets := s.table.Sockets()
 	for _, socket := range sockets {
 		socket.Pause()
@@ -155,7 +156,7 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 func (s *Server) becomePrimary() error {
 	s.primary, s.served = true, true
 	s.watch()
-	return errors.Join(statefile.Write(s.pidFile(), []byte(strconv.Itoa(os.Getpid())+"\n")), s.rememberProgram())
+	return errors.Join(statefile.Write(s.pidFile(), []byte(strconv.Itoa(os.Getpid())+"\n")), s.rememberProgram(), s.foldCounts())
 }
 
 // programFile is the file in the state directory that names the program that serves, and below it the one that served before.
