@@ -69,7 +69,7 @@ type Server struct {
 	began                           time.Time
 	admin                           *admin.Server
 	asks                            chan reload.Ask
-	exec                            string        // the program that the upgrade that runs was asked to go on as; "": this one
+	asked                           UpgradeArgs   // what the upgrade that runs was asked for with
 	drafting                        chan struct{} // holds one while a draft is made
 	reloadVerdicts, upgradeVerdicts verdicts
 
@@ -101,7 +101,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 		return 0, err
 	}
 	if parent != nil {
-		s.generation = parent.Generation
+		s.generation, s.Program = parent.Generation, s.Program.After(parent)
 		s.table, err = listeners.Inherit(facts)
 		if err != nil {
 			return 0, parent.Fail(err)
