@@ -62,6 +62,7 @@ type Server struct {
 	chain             chain
 	sites             map[string]*metrics.Site // that ever were, by name: drafts alone look at it
 	manager           *notify.Manager          // of services; nil: there is none
+	keeps             bool                     // the manager keeps sockets
 	endWatch          func()                   // the manager hears no more that this process is alive
 	trials            chan reload.Trial
 	before            *conf.Config // what the last reload replaced; nil: nothing. The supervisor's jobs alone look at it
@@ -276,6 +277,8 @@ func (s *Server) apply(d *draft) {
 		socket.Close()
 	}
 	s.conns.DrainOnly(d.snap.conf.Drain.Spread, func(st *serve.Settings) bool { e, ok := st.Handler.(*entry); return ok && e.last.Load() != nil })
+	s.unstoreSockets(gone)
+	s.storeSockets()
 	s.logSockets(added, "listening")
 	s.logSockets(gone, "listening no more")
 	s.seeOff(gone)

@@ -162,6 +162,8 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 		s.log.Error("pid file, control socket", "error", err)
 	}
 	parent.Settled()
+	s.unstoreSockets(s.dropped)
+	s.storeSockets()
 	for _, socket := range s.dropped {
 		socket.Unlink()
 	}
