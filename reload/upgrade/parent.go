@@ -189,8 +189,10 @@ func (c *Child) listen() {
 		default:
 			return
 		}
-		if err != nil {
+		if broken(err) {
 			c.c.Close()
+		}
+		if err != nil { // the child is told of the ABORT that follows: the mere end it would take for a COMMIT
 			return
 		}
 	}
@@ -285,6 +287,7 @@ func (c *Child) Commit() error {
 
 // Settled waits, after Commit, until the child has taken the place of this process in all, or has ended; but not for longer than limit.
 func (c *Child) Settled(limit time.Duration) {
+	defer c.c.Close()
 	for timer := time.NewTimer(limit); ; {
 		select {
 		case e, ok := <-c.received:
