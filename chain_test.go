@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -22,8 +23,8 @@ type scrape struct {
 	counted map[string]bool // series that may never go back
 }
 
-// scraper asks a metrics listener as Prometheus does: over connections that are kept, or each time anew.
-func (p *proc) scraper(keep bool) func() (scrape, error) {
+// scraper asks a metrics listener as Prometheus does: over connections that are kept until end, or each time anew.
+func (p *proc) scraper(keep bool) (ask func() (scrape, error), end func()) {
 	addr := p.addr("metrics")
 	client := &http.Client{Timeout: soon, Transport: &http.Transport{DisableKeepAlives: !keep, MaxIdleConnsPerHost: 1, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", addr)
@@ -40,7 +41,7 @@ func (p *proc) scraper(keep bool) func() (scrape, error) {
 			return scrape{}, fmt.Errorf("%s: %s", resp.Status, text)
 		}
 		return readScrape(resp.Body)
-	}
+	}, client.CloseIdleConnections
 }
 
 func readScrape(r io.Reader) (scrape, error) {
@@ -79,16 +80,17 @@ func (s scrape) sum(family, label string) (n float64) {
 	return n
 }
 
-// watchCounters scrapes without a pause, over kept and new connections, until the function that it gives is called, which gives how often. No counter may go
-// back from scrape to scrape, nor be gone.
-func watchCounters(p *proc) (enough func() int) {
-	stop, stopped := make(chan struct{}), make(chan int)
-	scrapers := []func() (scrape, error){p.scraper(true), p.scraper(false)}
+// watchCounters scrapes without a pause, over kept and new connections, until enough is called. No counter may go back from scrape to scrape, nor be gone.
+func watchCounters(p *proc, scrapes *atomic.Int64) (enough func()) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	kept, end := p.scraper(true)
+	anew, _ := p.scraper(false)
+	scrapers := []func() (scrape, error){kept, anew}
 	go func() {
+		defer close(stopped)
+		defer end()
 		var before scrape
-		n := 0
-		defer func() { stopped <- n }()
-		for ; ; n++ {
+		for n := 0; ; n++ {
 			select {
 			case <-stop:
 				return
@@ -107,35 +109,41 @@ func watchCounters(p *proc) (enough func() int) {
 				}
 			}
 			before = now
+			scrapes.Add(1)
 		}
 	}()
-	return func() int { close(stop); return <-stopped }
+	return func() { close(stop); <-stopped }
 }
 
 // No counter goes back over upgrades and reloads, whichever process is asked; and in the end all requests of all generations are counted once (R58).
 func TestCountersNeverGoBack(t *testing.T) {
 	_, addr := origin(t)
 	p := start(t, "edge", config+metricsListener+relayTo(addr))
-	enough := watchCounters(p)
+	var scrapes atomic.Int64
+	enough := watchCounters(p, &scrapes)
 	upgrades := 0
+	scraped := func() { // over both kinds of connections
+		n := scrapes.Load()
+		until(t, "the metrics are asked for", func() bool { return scrapes.Load() >= n+3 || t.Failed() })
+	}
 	reports := underLoad(t, p, func() {
 		for range 6 {
 			p.upgrade()
 			upgrades++
+			scraped()
 			p.reload()
+			scraped()
 		}
 		settle()
 	})
-	if n := enough(); n < 20 {
-		t.Errorf("%d scrapes", n)
-	}
+	enough()
 	var asked int64
 	for name, r := range reports {
 		if asked += r.OK; r.Failed != 0 {
 			t.Errorf("%s: %v", name, r)
 		}
 	}
-	scrape := p.scraper(false)
+	scrape, _ := p.scraper(false)
 	counted := func(family string) float64 {
 		now, err := scrape()
 		if err != nil {
