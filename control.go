@@ -52,6 +52,7 @@ func reloadCommand(file *string) *cobra.Command {
 func upgradeCommand(file *string) *cobra.Command {
 	var timeout time.Duration
 	var program string
+	var args edge.UpgradeArgs
 	cmd := &cobra.Command{
 		Use: "upgrade", Short: "Replace the program that runs, and wait for the verdict", Args: cobra.NoArgs,
 		Long: "upgrade asks the edge that runs to hand over to a new process, as USR2 does. It exits with 0 when that has taken over, or with 1 and\n" +
@@ -62,13 +63,17 @@ func upgradeCommand(file *string) *cobra.Command {
 					return err
 				}
 			}
+			args.Exec = program
 			return verdict(cmd, *file, timeout, func(ctx context.Context, dir string) (*edge.Verdict, error) {
-				return edge.AskUpgrade(ctx, dir, edge.UpgradeArgs{Exec: program})
+				return edge.AskUpgrade(ctx, dir, args)
 			})
 		},
 	}
 	cmd.Flags().StringVar(&program, "exec", "", "go on as this program, from now on (default: the one that runs, found anew by its path)")
-	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait for the verdict (default: what [reload] and [upgrade] give it, and 15s)")
+	cmd.Flags().BoolVar(&args.Back, "back", false, "go on as the program of the process before, as it was, even if its file is another by now, or gone")
+	cmd.Flags().BoolVar(&args.RetireOldest, "retire-oldest", false, "where [upgrade] max_generations processes live, end the oldest that drains first, as TERM does")
+	cmd.MarkFlagsMutuallyExclusive("exec", "back")
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long to wait for the verdict (default: what [reload], [upgrade] and [drain] give it, and 15s)")
 	return cmd
 }
 
@@ -111,11 +116,11 @@ func verdict(cmd *cobra.Command, file string, timeout time.Duration, ask func(co
 
 // verdictTime is how long what is asked for can take, by the file as far as it can be read: a change may have to wait for another.
 func verdictTime(file string) time.Duration {
-	limits := conf.Config{Reload: conf.Reload{Deadline: time.Minute}, Upgrade: conf.Upgrade{Ready: time.Minute, Probation: 10 * time.Second}}
+	limits := conf.Config{Reload: conf.Reload{Deadline: time.Minute}, Upgrade: conf.Upgrade{Ready: time.Minute, Probation: 10 * time.Second}, Drain: conf.Drain{Stop: time.Minute}}
 	if cfg, err := conf.Load(file); err == nil {
-		limits.Reload, limits.Upgrade = cfg.Reload, cfg.Upgrade
+		limits.Reload, limits.Upgrade, limits.Drain = cfg.Reload, cfg.Upgrade, cfg.Drain
 	}
-	return 2*limits.Reload.Deadline + limits.Upgrade.Ready + limits.Upgrade.Probation + verdictSlack
+	return limits.Drain.Stop + 2*limits.Reload.Deadline + limits.Upgrade.Ready + limits.Upgrade.Probation + verdictSlack
 }
 
 func statusCommand(file *string) *cobra.Command {
@@ -186,6 +191,7 @@ func tree(t *edge.Tree, now time.Time) string {
 }
 
 func details(b *strings.Builder, g edge.Status, now time.Time) {
+	fmt.Fprintf(b, "  version      %s\n", g.Version)
 	if g.Waits != "" {
 		fmt.Fprintf(b, "  waits for    %s\n", g.Waits)
 	}

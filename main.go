@@ -144,8 +144,11 @@ func check(cmd *cobra.Command, file string) error {
 	return nil
 }
 
-// version is the module's version, or the revision that it was built from.
-func version() string {
+// version is what this program calls itself.
+var version = buildVersion
+
+// buildVersion is the module's version, or the revision that it was built from.
+func buildVersion() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "(unknown)"

@@ -25,6 +25,7 @@ type serviceManager struct {
 type notice struct {
 	from  int
 	lines []string
+	files []*os.File
 }
 
 func newServiceManager(t *testing.T, name string) *serviceManager {
@@ -63,7 +64,19 @@ func (m *serviceManager) next() notice {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	got := notice{int(cred.Pid), strings.Split(string(buf[:n]), "\n")}
+	got := notice{from: int(cred.Pid), lines: strings.Split(string(buf[:n]), "\n")}
+	for _, more := range control[1:] {
+		fds, err := unix.ParseUnixRights(&more)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		for _, fd := range fds {
+			unix.CloseOnExec(fd)
+			f := os.NewFile(uintptr(fd), "stored")
+			m.t.Cleanup(func() { f.Close() })
+			got.files = append(got.files, f)
+		}
+	}
 	m.heard = append(m.heard, got)
 	return got
 }

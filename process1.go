@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 
 	"edge/reload/caretaker"
 	"edge/reload/upgrade"
@@ -22,8 +24,9 @@ func takeCare(program upgrade.Program, signals <-chan os.Signal, log *slog.Logge
 	if os.Getenv("LISTEN_FDS") != "" {
 		log.Warn("sockets were passed to process 1, and cannot be passed on to its child: it binds its own")
 	}
+	env := slices.DeleteFunc(slices.Clone(program.Env), func(v string) bool { return strings.HasPrefix(v, "FDSTORE=") }) // what is stored would come to us
 	status, err := caretaker.Run(caretaker.Service{
-		Path: program.Path, Args: append([]string{program.Path}, program.Args...), Dir: program.Dir, Env: program.Env, Signals: signals, Log: log,
+		Path: program.Path, Args: append([]string{program.Path}, program.Args...), Dir: program.Dir, Env: env, Signals: signals, Log: log,
 	})
 	if err == nil && status != 0 {
 		return exitStatus(status)

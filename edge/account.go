@@ -116,14 +116,15 @@ func (s *Server) reopen() error {
 // noSite is what requests are counted by that no virtual host is found for. It is no name that a host can have.
 const noSite = "-"
 
-// counter gives the counter of a virtual host, the one in use if there is one.
+// counter gives the counter of a virtual host, the one that it ever had: one that comes back goes on counting.
 func (snap *Snapshot) counter(s *Server, id string) *metrics.Site {
-	if snap.counters[id] == nil {
-		snap.counters[id] = metrics.NewSite(id)
-		if old := s.live.Load(); old != nil && old.counters[id] != nil {
-			snap.counters[id] = old.counters[id]
+	if s.sites[id] == nil {
+		if s.sites == nil {
+			s.sites = map[string]*metrics.Site{}
 		}
+		s.sites[id] = metrics.NewSite(id)
 	}
+	snap.counters[id] = s.sites[id]
 	return snap.counters[id]
 }
 

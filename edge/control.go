@@ -26,8 +26,12 @@ func ownControl(stateDir string, pid int) string {
 func (s *Server) control(cfg *conf.Config) (err error) {
 	removeStale(cfg.StateDir)
 	s.admin, err = admin.Listen(ownControl(cfg.StateDir, os.Getpid()), admin.Operations{
-		"status":  func(context.Context, json.RawMessage) (any, error) { return s.status(), nil },
-		"reload":  func(ctx context.Context, _ json.RawMessage) (any, error) { return s.askReload(ctx) },
+		"status": func(context.Context, json.RawMessage) (any, error) { return s.status(), nil },
+		"reload": func(ctx context.Context, _ json.RawMessage) (any, error) { return s.askReload(ctx) },
+		"counts": func(context.Context, json.RawMessage) (any, error) {
+			_, _, err := s.count(true, false)
+			return struct{}{}, err
+		},
 		"upgrade": s.askUpgrade, "plan": s.askPlan, "try": s.askTry, "confirm": s.askConfirm, "rollback": s.askRollback,
 	}, s.log)
 	if err != nil {
@@ -67,7 +71,9 @@ func (s *Server) askReload(ctx context.Context) (any, error) {
 
 // UpgradeArgs are what an upgrade is asked for with.
 type UpgradeArgs struct {
-	Exec string `json:"exec,omitempty"` // the program to go on as, an absolute path; "": the one that runs, found anew
+	Exec         string `json:"exec,omitempty"`          // the program to go on as, an absolute path; "": the one that runs, found anew
+	Back         bool   `json:"back,omitempty"`          // go on as the program of the process before this one, whatever its file is by now
+	RetireOldest bool   `json:"retire_oldest,omitempty"` // where there are [upgrade] max_generations, the oldest that drains is ended first
 }
 
 // askUpgrade replaces the process.
@@ -76,10 +82,13 @@ func (s *Server) askUpgrade(ctx context.Context, text json.RawMessage) (any, err
 	if err := json.Unmarshal(text, &args); err != nil {
 		return nil, err
 	}
-	if args.Exec != "" && !filepath.IsAbs(args.Exec) {
+	switch {
+	case args.Exec != "" && args.Back:
+		return nil, errors.New("exec and back exclude each other")
+	case args.Exec != "" && !filepath.IsAbs(args.Exec):
 		return nil, fmt.Errorf("exec %q is no absolute path", args.Exec)
 	}
-	return s.ask(ctx, reload.Ask{Upgrade: true}, &s.upgradeVerdicts, func() { s.exec = args.Exec })
+	return s.ask(ctx, reload.Ask{Upgrade: true}, &s.upgradeVerdicts, func() { s.asked = args })
 }
 
 // ask has the supervisor do something, and gives the verdict on it. begin is called before it is done, and then nothing else is done besides.

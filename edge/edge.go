@@ -17,6 +17,7 @@ import (
 	"edge/conf"
 	"edge/edge/accesslog"
 	"edge/edge/admin"
+	"edge/edge/metrics"
 	"edge/edge/serve"
 	"edge/edge/tunnel"
 	"edge/listeners"
@@ -58,15 +59,18 @@ type Server struct {
 	logged            accesslog.Counts // by all access logs
 	reloads, upgrades tally
 	health            health
-	manager           *notify.Manager // of services; nil: there is none
-	endWatch          func()          // the manager hears no more that this process is alive
+	chain             chain
+	sites             map[string]*metrics.Site // that ever were, by name: drafts alone look at it
+	manager           *notify.Manager          // of services; nil: there is none
+	keeps             bool                     // the manager keeps sockets
+	endWatch          func()                   // the manager hears no more that this process is alive
 	trials            chan reload.Trial
 	before            *conf.Config // what the last reload replaced; nil: nothing. The supervisor's jobs alone look at it
 
 	began                           time.Time
 	admin                           *admin.Server
 	asks                            chan reload.Ask
-	exec                            string        // the program that the upgrade that runs was asked to go on as; "": this one
+	asked                           UpgradeArgs   // what the upgrade that runs was asked for with
 	drafting                        chan struct{} // holds one while a draft is made
 	reloadVerdicts, upgradeVerdicts verdicts
 
@@ -100,7 +104,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 		return 0, err
 	}
 	if parent != nil {
-		s.generation = parent.Generation
+		s.generation, s.Program = parent.Generation, s.Program.After(parent)
 		s.table, err = listeners.Inherit(facts)
 		if err != nil {
 			return 0, parent.Fail(err)
@@ -136,6 +140,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 	cut = reload.Run(ctx, o.Signals, actions)
 	s.admin.Close()
 	s.close()
+	s.writeCounts(true)
 	if !s.served {
 		return cut, errors.New("the upgrade was taken back")
 	}
@@ -158,6 +163,9 @@ func (s *Server) first() error {
 	}
 	if err := statefile.Hold(generationsDir(cfg)); err != nil {
 		return err
+	}
+	if err := startCounts(cfg.StateDir, s.generation == 1); err != nil {
+		return cfg.StateDirPos.Errorf("state_dir: %v", err)
 	}
 	if s.generation == 1 {
 		s.takePassed(cfg)
@@ -275,6 +283,8 @@ func (s *Server) apply(d *draft) {
 		socket.Close()
 	}
 	s.conns.DrainOnly(d.snap.conf.Drain.Spread, func(st *serve.Settings) bool { e, ok := st.Handler.(*entry); return ok && e.last.Load() != nil })
+	s.unstoreSockets(gone)
+	s.storeSockets()
 	s.logSockets(added, "listening")
 	s.logSockets(gone, "listening no more")
 	s.seeOff(gone)

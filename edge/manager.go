@@ -24,10 +24,12 @@ func (s *Server) findManager() {
 	if s.manager, err = notify.Find(); err != nil {
 		s.log.Warn("the service manager cannot be told", "error", err)
 	}
+	s.keeps = s.manager != nil && notify.Keeps()
 }
 
 // tellStart says that the first process serves. A later one says nothing: the manager believes only the one that it knows, which tells of it.
 func (s *Server) tellStart() {
+	s.storeSockets()
 	s.tellManager(notify.Ready, notify.MainPID(os.Getpid()), notify.Status("serving"))
 }
 

@@ -7,6 +7,7 @@ import (
 
 // takePassed takes the sockets that systemd has passed, where the configuration has their addresses.
 func (s *Server) takePassed(cfg *conf.Config) {
+	stored := storedNames()
 	var refused []error
 	s.table, refused = listeners.Passed(specs(cfg))
 	for _, err := range refused {
@@ -15,6 +16,7 @@ func (s *Server) takePassed(cfg *conf.Config) {
 	for _, socket := range s.table.Sockets() {
 		s.log.Info("socket taken as it was passed", "listener", socket.Name(), "address", socket.Addr().String())
 	}
+	s.unstorePassed(stored)
 }
 
 // wants says that connections cannot be accepted. An accept loop says it, so the socket's own name may be changing.

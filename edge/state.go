@@ -27,7 +27,7 @@ func (p phase) String() string { return [...]string{"serving", "draining", "stop
 // ownSite is what a metrics listener serves: it answers for edge itself.
 func (s *Server) ownSite(withPprof bool) wire.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", metrics.Handler(s.look, s.log))
+	mux.Handle("GET /metrics", metrics.Handler(s.gather, s.log))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "alive") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	if withPprof {

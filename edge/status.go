@@ -131,7 +131,8 @@ type Tree struct {
 	Previous    string        `json:"previous_program,omitempty"` // of the one that served before, if it was another
 	Generations []Status      `json:"generations"`                // the oldest first
 	Silent      []int         `json:"silent"`                     // processes that give no answer
-	Account     serve.Account `json:"account"`                    // of all of them together
+	Ended       serve.Account `json:"ended"`                      // of the processes that have ended, and of what the silent ones said last
+	Account     serve.Account `json:"account"`                    // of all of them together, since the first
 }
 
 // silence is how long a process may take to tell of itself.
@@ -166,7 +167,9 @@ func Look(ctx context.Context, stateDir string) (*Tree, error) {
 	asked.Wait()
 	slices.SortFunc(t.Generations, func(a, b Status) int { return cmp.Compare(a.Generation, b.Generation) })
 	slices.Sort(t.Silent)
-	return t, nil
+	t.Ended, err = untold(stateDir, t.Generations)
+	t.Account.Add(t.Ended)
+	return t, err
 }
 
 // AskReload asks the edge that serves from a state directory to reload, and waits for the verdict, at most until ctx ends.

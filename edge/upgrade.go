@@ -25,20 +25,32 @@ const answerTime = 5 * time.Second
 
 // upgrade hands every socket to a new process. Until its COMMIT everything can be taken back; then this process accepts no more.
 func (s *Server) upgrade(ctx context.Context) error {
-	cfg, exec := s.live.Load().conf, s.exec
-	s.exec = ""
+	asked := s.asked
+	s.asked = UpgradeArgs{}
 	if len(s.drafting) > 0 {
 		return errReading
 	}
-	alive, err := statefile.Holders(generationsDir(cfg))
+	retired, err := s.makeRoom(ctx, asked.RetireOldest)
 	if err != nil {
 		return err
 	}
-	if len(alive) >= cfg.Upgrade.MaxGenerations {
-		return fmt.Errorf("%d generations are alive (processes %v), and [upgrade] max_generations is %d: wait until the oldest have drained, or stop one with TERM",
-			len(alive), alive, cfg.Upgrade.MaxGenerations)
+	if err := s.replace(ctx, asked); err != nil {
+		if retired != "" {
+			err = fmt.Errorf("%w (before that: %s)", err, retired)
+		}
+		return err
 	}
-	child, err := s.spawn(exec)
+	if retired != "" {
+		retired += "; "
+	}
+	s.upgradeVerdicts.say(fmt.Sprintf("%sprocess %d, generation %d, has taken over from process %d", retired, s.successor, s.born, os.Getpid()))
+	return nil
+}
+
+// replace has a new process take over.
+func (s *Server) replace(ctx context.Context, asked UpgradeArgs) error {
+	cfg := s.live.Load().conf
+	child, err := s.spawn(asked)
 	if err != nil {
 		return err
 	}
@@ -49,6 +61,7 @@ func (s *Server) upgrade(ctx context.Context) error {
 	if err := s.handOverMemory(child); err != nil {
 		return errors.Join(err, child.Kill(ctx, err, 0))
 	}
+	s.writeCounts(false)
 	sockets := s.table.Sockets()
 	for _, socket := range sockets {
 		socket.Pause()
@@ -67,7 +80,6 @@ func (s *Server) upgrade(ctx context.Context) error {
 	child.Settled(answerTime) // the pid file names a process that lives
 	s.children.Go(func() { s.outlive(child) })
 	s.log.Info("upgrade: the new process has taken over", "pid", child.PID())
-	s.upgradeVerdicts.say(fmt.Sprintf("process %d, generation %d, has taken over from process %d", child.PID(), s.born, os.Getpid()))
 	return nil
 }
 
@@ -85,8 +97,18 @@ func (s *Server) passOn() {
 	}
 }
 
-// spawn starts the new process, of another program where exec is not "".
-func (s *Server) spawn(exec string) (*upgrade.Child, error) {
+// spawn starts the new process, of the program that was asked for.
+func (s *Server) spawn(asked UpgradeArgs) (*upgrade.Child, error) {
+	program := s.Program
+	if asked.Exec != "" {
+		program.Path = asked.Exec
+	}
+	if asked.Back {
+		var err error
+		if program, err = program.Back(); err != nil {
+			return nil, err
+		}
+	}
 	files, facts, err := s.table.HandOn(3)
 	if err != nil {
 		return nil, err
@@ -99,10 +121,6 @@ func (s *Server) spawn(exec string) (*upgrade.Child, error) {
 	text, err := json.Marshal(facts)
 	if err != nil {
 		return nil, err
-	}
-	program := s.Program
-	if exec != "" {
-		program.Path = exec
 	}
 	s.born = max(s.born, s.generation) + 1 // the number of one that failed is not given again
 	return upgrade.Start(program, s.born, files, text)
@@ -144,6 +162,8 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 		s.log.Error("pid file, control socket", "error", err)
 	}
 	parent.Settled()
+	s.unstoreSockets(s.dropped)
+	s.storeSockets()
 	for _, socket := range s.dropped {
 		socket.Unlink()
 	}
@@ -155,7 +175,7 @@ func (s *Server) takeOver(ctx context.Context, parent *upgrade.Parent) error {
 func (s *Server) becomePrimary() error {
 	s.primary, s.served = true, true
 	s.watch()
-	return errors.Join(statefile.Write(s.pidFile(), []byte(strconv.Itoa(os.Getpid())+"\n")), s.rememberProgram())
+	return errors.Join(statefile.Write(s.pidFile(), []byte(strconv.Itoa(os.Getpid())+"\n")), s.rememberProgram(), s.foldCounts())
 }
 
 // programFile is the file in the state directory that names the program that serves, and below it the one that served before.

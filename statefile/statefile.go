@@ -43,13 +43,20 @@ func SafeDir(path string) error {
 }
 
 // Write replaces the file at path by data in one step: a reader sees the old content or the new, never a part. Mode 0600.
-func Write(path string, data []byte) error {
+func Write(path string, data []byte) error { return replace(path, data, (*os.File).Sync) }
+
+// Put is Write for what need not outlive the machine: it does not wait for the disk.
+func Put(path string, data []byte) error {
+	return replace(path, data, func(*os.File) error { return nil })
+}
+
+func replace(path string, data []byte, settle func(*os.File) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // 0600
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, settle(f), f.Close()); err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return os.Rename(f.Name(), path)

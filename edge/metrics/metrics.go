@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 )
 
 // State is what is true at the moment of a scrape. Series of what it does not name are gone.
@@ -80,9 +81,10 @@ type Changes struct {
 	LastFailed bool
 }
 
-// Handler answers a scrape with what look sees. It is asked for each scrape, by any goroutine. What cannot be told is left out, and log is told.
-func Handler(look func() State, log *slog.Logger) http.Handler {
-	return promhttp.HandlerFor(Registry(look), promhttp.HandlerOpts{
+// Handler answers a scrape with what gather gives. It is asked for each scrape, by any goroutine. What cannot be told is left out, and log is told.
+func Handler(gather func() (Families, error), log *slog.Logger) http.Handler {
+	gatherer := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return gather() })
+	return promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError), ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 4,
 	})
 }
@@ -123,7 +125,7 @@ var (
 	reloads     = describe("reloads_total", "Reloads of the configuration.", "result")
 	reloadTime  = describe("reload_last_timestamp_seconds", "When the last reload was.")
 	reloadOK    = describe("reload_last_success", "Whether the last reload succeeded; 1 where there was none.")
-	upgrades    = describe("upgrades_total", "Upgrades that this process began.", "result")
+	upgrades    = describe("upgrades_total", "Upgrades that were begun.", "result")
 	generation  = describe("generation", "The process's number in the chain of upgrades.")
 	draining    = describe("draining", "Whether the process takes no new connections.")
 	build       = describe("build_info", "1, with the program's version.", "version", "goversion")

@@ -67,7 +67,8 @@ func TestLint(t *testing.T) {
 // What a scrape in text holds of a state.
 func TestText(t *testing.T) {
 	w := httptest.NewRecorder()
-	Handler(full, slog.New(slog.DiscardHandler)).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	handler := Handler(func() (Families, error) { return Registry(full).Gather() }, slog.New(slog.DiscardHandler))
+	handler.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	text := w.Body.String()
 	for _, want := range []string{
 		`edge_http_requests_total{code="2xx",method="GET",vhost="a.test"} 1`, `edge_http_requests_total{code="2xx",method="GET",vhost="-"} 0`,

@@ -18,11 +18,12 @@ const (
 	Stopped   Cause = "stop"       // [drain] stop is over
 	HardLimit Cause = "hard limit" // [drain] hard is over
 	Panic     Cause = "panic"      // a mistake of edge's
+	Killed    Cause = "killed"     // the process died with it
 	Reset     Cause = "reset"      // what was begun could not be ended as it should: a target died, a timeout, the client went away
 )
 
 // cuts are the causes of a cut.
-var cuts = map[Cause]bool{Stopped: true, HardLimit: true, Panic: true, Reset: true}
+var cuts = map[Cause]bool{Stopped: true, HardLimit: true, Panic: true, Killed: true, Reset: true}
 
 // Account says what has become of the connections that a server was given. Opened = the sum of Finished + Open + the sum of Cut, at any time.
 type Account struct {

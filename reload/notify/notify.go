@@ -70,15 +70,58 @@ func (m *Manager) Tell(lines ...string) error {
 	if m == nil {
 		return nil
 	}
+	return m.send(nil, lines...)
+}
+
+// send sends lines, and descriptors with them.
+func (m *Manager) send(descriptors []byte, lines ...string) error {
 	c, err := net.DialUnix("unixgram", nil, m.addr)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	c.SetWriteDeadline(time.Now().Add(sendTime))
-	_, err = c.Write([]byte(strings.Join(lines, "\n")))
+	raw, err := c.SyscallConn() // net sends no descriptors over a datagram socket that is connected
+	if err != nil {
+		return err
+	}
+	text := []byte(strings.Join(lines, "\n"))
+	writeErr := raw.Write(func(fd uintptr) bool {
+		err = unix.Sendmsg(int(fd), text, descriptors, nil, unix.MSG_NOSIGNAL)
+		return err != unix.EAGAIN
+	})
+	if writeErr != nil {
+		return writeErr
+	}
+	return os.NewSyscallError("sendmsg", err)
+}
+
+// storeVariable is by which systemd says how many descriptors it keeps for the service (FileDescriptorStoreMax).
+const storeVariable = "FDSTORE"
+
+// Keeps says whether the manager keeps descriptors for the service.
+func Keeps() bool {
+	n, err := strconv.Atoi(os.Getenv(storeVariable))
+	return err == nil && n > 0
+}
+
+// Store gives the manager a copy of a descriptor, to be passed by that name to the process that it starts next. One that it has already it does not take twice.
+func (m *Manager) Store(name string, f *os.File) error {
+	if m == nil {
+		return nil
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if controlErr := raw.Control(func(fd uintptr) { err = m.send(unix.UnixRights(int(fd)), "FDSTORE=1", "FDNAME="+name) }); controlErr != nil {
+		return controlErr
+	}
 	return err
 }
+
+// Forget has the manager close what it keeps by a name.
+func Forget(name string) []string { return []string{"FDSTOREREMOVE=1", "FDNAME=" + name} }
 
 // Watchdog is how long the manager bears not to hear Alive from this process; 0: it does not listen for it.
 func Watchdog() time.Duration {

@@ -18,6 +18,7 @@ type Parent struct {
 	Generation int // ours
 	c          conversation
 	received   chan event
+	image      *image // of its program; nil: it has left none
 	health     atomic.Pointer[func() Health]
 	state      []byte // it and spoiled belong to listen until GO
 	spoiled    bool
@@ -60,8 +61,19 @@ func Inherited() (p *Parent, facts []byte, err error) {
 	}
 	c.SetReadDeadline(time.Time{})
 	p.Generation = m.Generation
+	p.image = m.Image.open()
 	go p.listen()
 	return p, []byte(text), nil
+}
+
+// open takes the descriptor of an image; nil: it is none. Then it is not worth an upgrade.
+func (i *image) open() *image {
+	var st unix.Stat_t
+	if i == nil || unix.Fstat(i.FD, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil
+	}
+	unix.CloseOnExec(i.FD)
+	return &image{Path: i.Path, file: os.NewFile(uintptr(i.FD), i.Path)}
 }
 
 // listen passes on what the parent says.

@@ -68,7 +68,7 @@ func init() { // not in the declaration: a child starts children
 		"chain":                chain,
 		"heir":                 heir,
 		"program":              program,
-		"image":                image,
+		"image":                goesBack,
 		"remembers":            remembers,
 		"older":                older,
 		"inherited":            func() error { _, _, err := Inherited(); return err },
@@ -232,8 +232,8 @@ func program() error {
 	return err
 }
 
-// image replaces the program on disk by garbage, and then itself by what it was started from.
-func image() error {
+// goesBack replaces the program on disk by garbage, and then itself by what it was started from, as if the process before had been the same.
+func goesBack() error {
 	p, err := ThisProgram()
 	if err != nil {
 		return err
@@ -248,7 +248,11 @@ func image() error {
 		report("by the path: %v", err)
 	}
 	before, _ := os.ReadDir("/proc/self/fd")
-	c, err := Start(p.Image(), 3, files, facts)
+	p.before = p.runs
+	if p, err = p.Back(); err != nil {
+		return err
+	}
+	c, err := Start(p, 3, files, facts)
 	if err != nil {
 		return err
 	}

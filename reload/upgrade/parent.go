@@ -28,15 +28,25 @@ type Program struct {
 	Dir  string
 	Env  []string
 
-	image *os.File // what runs now
-	again bool     // image is what starts, whatever the file at Path is by now
+	runs   *image // what runs now
+	before *image // what the process before this one ran; nil: it is not known
+	starts *image // what starts, whatever the file at Path is by now; nil: that file
+}
+
+// image is a program, as a file that is open and stays what it is.
+type image struct {
+	FD   int    `json:"fd"`   // in the child
+	Path string `json:"path"` // by which it was started
+	file *os.File
 }
 
 // ThisProgram says how this process was started. Call it before the working directory or the environment change.
 func ThisProgram() (Program, error) {
 	path, err := exec.LookPath(os.Args[0])
-	if err != nil {
+	if err != nil && !filepath.IsAbs(os.Args[0]) { // an image runs under the name of a file that may be gone
 		return Program{}, err
+	} else if err != nil {
+		path = os.Args[0]
 	}
 	if path, err = filepath.Abs(path); err != nil { // links are left as they are
 		return Program{}, err
@@ -45,30 +55,36 @@ func ThisProgram() (Program, error) {
 	if err != nil {
 		return Program{}, err
 	}
-	image, err := os.Open("/proc/self/exe") // of a file that was removed or replaced too
-	return Program{Path: path, Args: os.Args[1:], Dir: dir, Env: cleanEnv(os.Environ()), image: image}, err
+	file, err := os.Open("/proc/self/exe") // of a file that was removed or replaced too
+	return Program{Path: path, Args: os.Args[1:], Dir: dir, Env: cleanEnv(os.Environ()), runs: &image{Path: path, file: file}}, err
 }
 
-// Image gives the program that runs now, to be started under the same name: no change of the file on disk changes it.
-func (p Program) Image() Program {
-	p.again = true
+// After gives the program as it is started from a process that took over from parent.
+func (p Program) After(parent *Parent) Program {
+	p.before = parent.image
 	return p
+}
+
+// Back gives the program of the process that this one took over from, under its own name: no change of the file on disk changes it.
+func (p Program) Back() (Program, error) {
+	if p.before == nil {
+		return p, errors.New("no process before this one has left its program")
+	}
+	p.Path, p.starts = p.before.Path, p.before
+	return p, nil
 }
 
 // open gives what to start, and what to close once it has been. An image is found by a descriptor, whose number must be none of those that files get in
 // the child on the way to exec, nor one that is used on the way.
 func (p Program) open(files []*os.File) (path string, done func(), err error) {
-	if !p.again {
+	if p.starts == nil {
 		return p.Path, func() {}, nil
-	}
-	if p.image == nil {
-		return "", nil, errors.New("the running image was not kept")
 	}
 	highest := firstFD
 	for _, f := range files {
 		highest = max(highest, descriptor(f))
 	}
-	fd, err := duplicate(p.image, highest+2*(len(files)+firstFD)+8)
+	fd, err := duplicate(p.starts.file, highest+2*(len(files)+firstFD)+8)
 	if err != nil {
 		return "", nil, err
 	}
@@ -93,7 +109,7 @@ func duplicate(f *os.File, from int) (copied int, err error) {
 		return 0, controlErr
 	}
 	if err != nil {
-		return 0, fmt.Errorf("the running image: %w", err)
+		return 0, fmt.Errorf("the image: %w", err)
 	}
 	return copied, nil
 }
@@ -125,6 +141,11 @@ func Start(p Program, generation int, files []*os.File, facts []byte) (*Child, e
 	}
 	defer theirs.Close()
 	passed := append(slices.Clip(files), theirs)
+	greeting := message{Kind: hello, Oldest: oldest, Generation: generation}
+	if p.runs != nil {
+		greeting.Image = &image{FD: firstFD + len(passed), Path: p.runs.Path}
+		passed = append(passed, p.runs.file)
+	}
 	path, done, err := p.open(passed)
 	if err != nil {
 		ours.Close()
@@ -146,7 +167,7 @@ func Start(p Program, generation int, files []*os.File, facts []byte) (*Child, e
 	c := &Child{cmd: cmd, c: ours, received: make(chan event, 4), exited: make(chan struct{})}
 	go c.reap()
 	go c.listen()
-	if err := ours.send(message{Kind: hello, Oldest: oldest, Generation: generation}); err != nil {
+	if err := ours.send(greeting); err != nil {
 		err = c.ended(err)
 		return nil, errors.Join(err, c.Kill(context.Background(), err, 0))
 	}
@@ -168,8 +189,10 @@ func (c *Child) listen() {
 		default:
 			return
 		}
-		if err != nil {
+		if broken(err) {
 			c.c.Close()
+		}
+		if err != nil { // the child is told of the ABORT that follows: the mere end it would take for a COMMIT
 			return
 		}
 	}
@@ -264,6 +287,7 @@ func (c *Child) Commit() error {
 
 // Settled waits, after Commit, until the child has taken the place of this process in all, or has ended; but not for longer than limit.
 func (c *Child) Settled(limit time.Duration) {
+	defer c.c.Close()
 	for timer := time.NewTimer(limit); ; {
 		select {
 		case e, ok := <-c.received:

@@ -200,9 +200,20 @@ func TestImage(t *testing.T) {
 	}
 }
 
-// A program of which no image was kept cannot be started from one.
+// Where no process before has left an image there is no way back; and what HELLO calls an image and is none is left alone.
 func TestNoImage(t *testing.T) {
-	if _, err := Start(Program{Path: "/bin/true", Dir: "/"}.Image(), 2, nil, []byte("[]")); err == nil || !strings.Contains(err.Error(), "image was not kept") {
+	if _, err := (Program{Path: "/bin/true", Dir: "/"}).Back(); err == nil || !strings.Contains(err.Error(), "no process before") {
 		t.Error(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	for _, none := range []*image{nil, {FD: -1}, {FD: descriptor(r)}, {FD: 1 << 20}} {
+		if got := none.open(); got != nil {
+			t.Errorf("%+v is taken for an image", none)
+		}
 	}
 }

@@ -244,6 +244,12 @@ func TestGivenUp(t *testing.T) {
 func TestChain(t *testing.T) {
 	w, read := reports(t)
 	p := testProgram(t, "chain")
+	file, err := os.Open(p.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	p.runs = &image{Path: p.Path, file: file}
 	p.Env = append(p.Env, "LISTEN_FDS=1", "LISTEN_PID=1", "WATCHDOG_PID=1", "NOTIFY_SOCKET=/run/systemd/notify")
 	if _, step, err := play(p, w, 30*time.Second, 0); err != nil {
 		t.Fatal(step, err)

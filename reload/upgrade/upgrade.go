@@ -2,9 +2,10 @@
 // is not known here.
 //
 // The child gets the files as descriptors 3, 4, …, in order, and after them its end of a socket pair. One environment variable, Variable,
-// describes the files, in the same order, and so says which descriptor the conversation is on. The messages, one JSON object each:
+// describes the files, in the same order, and so says which descriptor the conversation is on. After that comes the image of the parent's program, which
+// HELLO names: by it one goes back whatever the file on disk is by then. The messages, one JSON object each:
 //
-//	parent → child  HELLO   the protocol's version, the child's generation
+//	parent → child  HELLO   the protocol's version, the child's generation, the parent's image
 //	child → parent  READY   everything that can fail has been done; or FAIL, and why
 //	parent → child  STATE   what the parent remembers, in parts, to a child whose READY says that it takes any
 //	parent → child  GO      the parent accepts no more
@@ -62,6 +63,7 @@ type message struct {
 	Health     *Health `json:"health,omitempty"`      // with SERVING; nil from a program that does not tell
 	TakesState bool    `json:"takes_state,omitempty"` // with READY
 	State      string  `json:"state,omitempty"`       // with STATE: a part of it, in base64
+	Image      *image  `json:"image,omitempty"`       // with HELLO: the parent's program
 }
 
 // Health is how serving goes, counted since the process started.
