@@ -118,13 +118,18 @@ const noSite = "-"
 
 // counter gives the counter of a virtual host, the one in use if there is one.
 func (snap *Snapshot) counter(s *Server, id string) *metrics.Site {
-	if snap.counters[id] == nil {
-		snap.counters[id] = metrics.NewSite(id)
-		if old := s.live.Load(); old != nil && old.counters[id] != nil {
-			snap.counters[id] = old.counters[id]
-		}
+	if c := snap.counters[id]; c != nil {
+		return c
 	}
-	return snap.counters[id]
+	var c *metrics.Site
+	if old := s.live.Load(); old != nil {
+		c = old.counters[id]
+	}
+	if c == nil {
+		c = metrics.NewSite(id)
+	}
+	snap.counters[id] = c
+	return c
 }
 
 // tally counts how attempts to change something went. It is safe for concurrent use.

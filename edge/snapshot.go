@@ -76,6 +76,14 @@ type site struct {
 	pages   wire.Handler // what login keeps under /.edge/; nil: nothing
 }
 
+// certificates are those in force; nil: there was nothing before.
+func (s *Snapshot) certificates() *certs.Store {
+	if s == nil {
+		return nil
+	}
+	return s.certs
+}
+
 // needsLogin says whether anything on the site does.
 func (s *site) needsLogin() bool {
 	for _, a := range s.access {
