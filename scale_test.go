@@ -20,13 +20,13 @@ import (
 
 // A large installation: so many virtual hosts, as many connections, and one certificate for ten of them.
 const (
-	manyHosts        = 10_000
-	hostsOfOne       = 10
-	manyConnections  = 10_000
-	manyTLS          = 1_000 // of the connections
-	reloadBound      = 500 * time.Millisecond
-	reloadWork       = 2 * reloadBound // on two processors
-	reloadTolerance  = 3               // times the bound: what the test fails at, as others use this machine too
+	manyHosts       = 10_000
+	hostsOfOne      = 10
+	manyConnections = 10_000
+	manyTLS         = 1_000 // of the connections
+	reloadBound     = 500 * time.Millisecond
+	reloadWork      = 2 * reloadBound // on two processors
+	reloadTolerance = 3               // times the bound: what the test fails at, as others use this machine too
 )
 
 // An edit of one line is live within the bound, beside 10,000 virtual hosts, 1,000 certificates and 10,000 open connections; these stay, and the

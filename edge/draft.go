@@ -92,6 +92,8 @@ func (s *Server) draftFrom(before look) (*draft, error) {
 		wrong.take(cfg.Login.Pos, s.openLogin(cfg))
 		snap.audit, err = s.openAudit(cfg.Login)
 		wrong.take(cfg.Login.Pos, err)
+		snap.assertions, err = openAssertions(cfg)
+		wrong.take(cfg.Login.Pos, err)
 	}
 	sockets, list := s.table.Draft(specs(cfg))
 	wrong.add(list...)

@@ -13,13 +13,14 @@ import (
 	"syscall"
 
 	"edge/conf"
+	"edge/sessions"
 	"edge/tlsconf"
 )
 
 // inputs are hashes over all that a configuration is made from. What edge itself writes is apart: it may change while it is read.
 type inputs struct {
 	given [sha256.Size]byte // the configuration's own text, and every file that it names: certificates, keys, pages, passwords, …
-	made  [sha256.Size]byte // what is kept in the folders of development certificates, and the ticket keys
+	made  [sha256.Size]byte // what is kept in the folders of development certificates, and keys that generations share
 	known bool              // false: they are equal to nothing
 }
 
@@ -48,7 +49,9 @@ func (l look) again() inputs {
 	for _, path := range slices.Concat(l.paths, ownPages(l.cfg)) {
 		in.known = in.known && given.file(path)
 	}
-	made.file(tlsconf.TicketFile(l.cfg.StateDir))
+	for _, path := range append(sessions.AssertionFiles(l.cfg.StateDir), tlsconf.TicketFile(l.cfg.StateDir)) {
+		made.file(path)
+	}
 	for _, c := range l.cfg.Certificates {
 		if c.Dir == "" {
 			continue
@@ -91,6 +94,9 @@ func settled(before, after inputs) inputs {
 func named(cfg *conf.Config) []string {
 	c := collector{paths: map[string]bool{}, seen: map[target]bool{}, leads: map[reflect.Type]bool{}, fields: map[reflect.Type][]int{}}
 	c.collect(reflect.ValueOf(cfg))
+	if cfg.Login != nil {
+		delete(c.paths, cfg.Login.Audit.Path) // edge writes it and reads nothing there
+	}
 	return slices.Sorted(maps.Keys(c.paths))
 }
 

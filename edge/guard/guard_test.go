@@ -53,6 +53,8 @@ type fake struct {
 	t     *testing.T
 	began int
 	later func() (*sessions.Identity, error) // what Watch is answered; nil: as Lookup
+
+	unsigned error // why there is no token
 }
 
 var errDown = errors.New("the store is down")
@@ -88,6 +90,10 @@ func (f *fake) Begin(vhost, authority, target string, cookie []byte) (string, []
 		return "", nil, errDown
 	}
 	return fmt.Sprintf("https://login/?%s %s %s %s", vhost, authority, target, cookie), []string{"flow-1=x", "flow-0=; Max-Age=-1"}, nil
+}
+
+func (f *fake) Assert(who *sessions.Identity, vhost string) (string, error) {
+	return "token of " + who.User + " for " + vhost, f.unsigned
 }
 
 func (f *fake) Forbidden(who *sessions.Identity) http.Handler {
