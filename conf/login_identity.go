@@ -65,6 +65,10 @@ func (l *loader) identityOfVhost(v value) Identity {
 }
 
 func identity(v value, otherwise Identity) Identity {
+	if !v.given() {
+		otherwise.Pos = v.pos()
+		return otherwise
+	}
 	t := v.table("identity")
 	defer t.done()
 	i := Identity{
