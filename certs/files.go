@@ -1,8 +1,10 @@
 package certs
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -45,13 +47,17 @@ const maxFile = 1 << 20
 // readPair reads the chain and its key; it reports what is wrong and gives nil.
 func (l *loader) readPair(spec *conf.Certificate) *tls.Certificate {
 	chain, err := spec.Cert.Read(maxFile)
+	key, keyErr := spec.Key.Read(maxFile)
+	id := contentOf(chain, key)
+	if was := l.parsed(id); was != nil && err == nil && keyErr == nil {
+		return l.keep(id, was)
+	}
 	if err == nil {
 		err = checkChain(chain)
 	}
 	if err != nil {
 		l.fail(spec.Cert.Pos, "certificate %s: %v", spec.Cert.Path, reason(err))
 	}
-	key, keyErr := spec.Key.Read(maxFile)
 	if keyErr != nil {
 		l.fail(spec.Key.Pos, "key %s: %v", spec.Key.Path, reason(keyErr))
 	}
@@ -63,7 +69,33 @@ func (l *loader) readPair(spec *conf.Certificate) *tls.Certificate {
 		l.fail(spec.Key.Pos, "key %s does not go with the certificate %s: %s", spec.Key.Path, spec.Cert.Path, reason(err))
 		return nil
 	}
-	return &pair
+	return l.keep(id, &pair)
+}
+
+// content is a hash over a chain and a key.
+type content [sha256.Size]byte
+
+func contentOf(chain, key []byte) content {
+	h := sha256.New()
+	binary.Write(h, binary.BigEndian, int64(len(chain))) // else what ends the chain could begin the key
+	h.Write(chain)
+	h.Write(key)
+	return content(h.Sum(nil))
+}
+
+// parsed gives the pair of this content, if it has been read before.
+func (l *loader) parsed(id content) *tls.Certificate {
+	if l.old == nil {
+		return nil
+	}
+	return l.old.pairs[id]
+}
+
+// keep has the next Reload find the pair, and gives one to be changed.
+func (l *loader) keep(id content, pair *tls.Certificate) *tls.Certificate {
+	l.store.pairs[id] = pair
+	own := *pair // what is stapled to it is not in its files
+	return &own
 }
 
 // checkChain says what is wrong with the chain in itself, so that the mistake is told of the certificate and not of its key.

@@ -14,8 +14,14 @@ import (
 // served are the names of all hosts that are served: a development certificate holds those that its own hosts cover.
 // The error is a conf.Errors with everything that is wrong.
 func Load(specs []*conf.Certificate, served []string, now time.Time) (*Store, error) {
+	return Reload(nil, specs, served, now)
+}
+
+// Reload is Load where old, if it is not nil, has read most of it: a chain and a key that hold what they held are not parsed again.
+func Reload(old *Store, specs []*conf.Certificate, served []string, now time.Time) (*Store, error) {
 	l := loader{
-		store:  &Store{byName: make(map[string][]*tls.Certificate)},
+		store:  &Store{byName: make(map[string][]*tls.Certificate), pairs: make(map[content]*tls.Certificate)},
+		old:    old,
 		dev:    make(map[string]*devcert.Files),
 		claims: make(map[claim]holder),
 		now:    now,
@@ -42,6 +48,7 @@ func Load(specs []*conf.Certificate, served []string, now time.Time) (*Store, er
 // loader is a Load under way.
 type loader struct {
 	store    *Store
+	old      *Store                    // nil: none
 	first    string                    // a name of the first certificate
 	fallback string                    // a name of the default one; "": there is none
 	dev      map[string]*devcert.Files // by folder

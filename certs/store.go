@@ -19,6 +19,7 @@ type Store struct {
 	first    []*tls.Certificate            // for a client that names nothing; nil: there are no certificates
 	fallback []*tls.Certificate            // for a name that none is for; nil: it is refused
 	renewAt  time.Time
+	pairs    map[content]*tls.Certificate // as parsed, of all certificates from files
 	trust    []string
 }
 

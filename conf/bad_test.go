@@ -120,7 +120,7 @@ type badFile struct {
 	name, text, want string
 }
 
-var allBad = [][]badFile{bad, badRules, badConnections, badFiles, badLogs, badReloads}
+var allBad = [][]badFile{bad, badRules, badConnections, badFiles, badLogs, badReloads, badIdentity}
 
 // bad are the texts that no file of testdata/bad can hold.
 var bad = []badFile{

@@ -133,6 +133,7 @@ type Vhost struct {
 
 	Maintenance *Maintenance // nil: it is open
 	ErrorPages  []ErrorPage
+	Identity    Identity
 }
 
 // Header is a field to set, or, with an empty value, to remove. Name is in lower case.
@@ -252,6 +253,7 @@ type Login struct {
 	Registration Registration
 	Idle         time.Duration // a session unused for this long ends
 	Lifetime     time.Duration // and so does any session of this age
+	Identity     Identity      // as virtual hosts have it that say nothing
 
 	// How the pages look. The files are not read here.
 	Title     string // the name of the place; "": none

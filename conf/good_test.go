@@ -321,7 +321,7 @@ targets = "http://localhost"
 
 	{"login's defaults", https + login,
 		func(c *Config) any { l := *c.Login; l.Pos, l.AuditPos = Pos{}, Pos{}; return l },
-		Login{Host: "login.localhost", Registration: Closed, Idle: 12 * time.Hour, Lifetime: 168 * time.Hour, Color: "#3557d4",
+		Login{Host: "login.localhost", Registration: Closed, Idle: 12 * time.Hour, Lifetime: 168 * time.Hour, Color: "#3557d4", Identity: defaultIdentity,
 			Audit: "/var/lib/edge/audit.log"}},
 	{"open registration", `
 [login]
@@ -354,7 +354,7 @@ func TestGood(t *testing.T) {
 			c := parse(t, test.text)
 			places("", c, func(path string, at *Pos) {
 				switch parts := strings.Split(path, "."); parts[len(parts)-2] {
-				case "Timeouts", "Drain", "Upgrade", "Redirect", "Respond": // compared as a whole, below; TestEveryPosIsSet looks at their places
+				case "Timeouts", "Identity", "Drain", "Upgrade", "Redirect", "Respond": // compared as a whole, below; TestEveryPosIsSet looks at their places
 					*at = Pos{}
 				}
 			})

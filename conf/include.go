@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // What one configuration may include in all.
@@ -23,6 +26,7 @@ type inclusion struct {
 	main *table
 	seen map[string]bool // by absolute path
 	size int
+	read []*source
 	tops []*table
 
 	broken bool // a file could not be read
@@ -43,6 +47,7 @@ func (l *loader) include(main *table) []*table {
 	for _, item := range v.list() {
 		in.pattern(item)
 	}
+	in.decode()
 	if in.broken {
 		return nil
 	}
@@ -89,8 +94,7 @@ func match(v value, pattern string) ([]string, error) {
 // escape has a path stand for itself in a pattern.
 var escape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
-// file reads one included file, unless it has been read already. The error is why it cannot be; what is wrong in its text is reported at its
-// place there.
+// file reads one included file, unless it has been read already. The error is why it cannot be.
 func (in *inclusion) file(path string) error {
 	switch {
 	case in.seen[path]:
@@ -109,14 +113,39 @@ func (in *inclusion) file(path string) error {
 	if in.size += len(text); in.size > maxIncludedText {
 		return fmt.Errorf("is too much: all included files may have %d bytes", maxIncludedText)
 	}
-	values, places, mistake := decode(newSource(in.name(path), filepath.Dir(path), len(in.seen), text))
-	if mistake != nil {
-		in.l.mistakes = append(in.l.mistakes, mistake)
-		in.broken = true
-		return nil
-	}
-	in.top(newTable(in.l, "", values, places))
+	in.read = append(in.read, newSource(in.name(path), filepath.Dir(path), len(in.seen), text))
 	return nil
+}
+
+// decoded is what a source's text says, or what is wrong with it.
+type decoded struct {
+	values  map[string]any
+	places  *place
+	mistake *Error
+}
+
+// decode parses what has been read, on all processors: of a large configuration's loading that is the half that can be done side by side.
+func (in *inclusion) decode() {
+	all := make([]decoded, len(in.read))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(all)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(all)); i = next.Add(1) - 1 {
+				d := &all[i]
+				d.values, d.places, d.mistake = decode(in.read[i])
+			}
+		})
+	}
+	workers.Wait()
+	for _, d := range all {
+		if d.mistake != nil {
+			in.l.mistakes = append(in.l.mistakes, d.mistake)
+			in.broken = true
+			continue
+		}
+		in.top(newTable(in.l, "", d.values, d.places))
+	}
 }
 
 // name is what places call an included file: it begins as the main file's name does, so that it can be opened from where that can.

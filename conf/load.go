@@ -108,6 +108,7 @@ func (l *loader) file(t *table) {
 		top.done()
 	}
 	l.uniqueHosts()
+	l.identityAlone()
 	l.certificateForTLS()
 	l.warnUnused()
 	l.warnOpen()

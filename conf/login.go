@@ -17,6 +17,7 @@ func (l *loader) login(v value) {
 	lg := &Login{Pos: t.pos(), Host: l.loginHost.Name, Registration: registration(t.get("registration"))}
 	lg.theme(t)
 	lg.Audit, lg.AuditPos = l.audit(t.get("audit"), t.pos())
+	lg.Identity = identityOfLogin(t.get("identity"))
 	idle := t.get("idle")
 	lg.Idle = idle.duration(12 * time.Hour)
 	lg.Lifetime = t.get("lifetime").duration(168 * time.Hour)

@@ -31,6 +31,9 @@ func (t *table) get(key string) value {
 
 // ask is get, and nobody notes it.
 func (t *table) ask(key string) value {
+	if t.known == nil {
+		t.known = make([]string, 0, 32) // a [[vhost]] has as many, and there may be ten thousand of it
+	}
 	t.known = append(t.known, key)
 	raw := t.values[key]
 	if t.l.probe {

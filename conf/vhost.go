@@ -7,6 +7,7 @@ func (l *loader) vhost(t *table) *Vhost {
 	if len(v.Hosts) > 0 {
 		v.ID = v.Hosts[0].Name
 	}
+	v.Identity = l.identityOfVhost(t.get("identity"))
 	own, acts := l.route(t, Route{Path: "/"})
 	v.Rules = own.Rules
 	if acts {

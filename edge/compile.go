@@ -23,11 +23,13 @@ import (
 // compile makes the tables that requests are matched by.
 func (snap *Snapshot) compile(s *Server, sockets *listeners.Draft) {
 	cfg := snap.conf
+	snap.identityNames = cfg.IdentityNames()
 	snap.keepFiles(s.live.Load())
 	ports := ports(sockets)
 	if cfg.Login != nil {
 		snap.login = sessions.New(s.sessions, s.users, cfg.Login, hosts{snap}).Dressed(snap.theme)
 		snap.login.Audit = snap.audit
+		snap.login.SetAssertions(snap.assertions)
 	}
 	for _, l := range cfg.Listeners {
 		c := &listener{conf: l, port: ports[l.Name], trust: trust(l)}
@@ -82,8 +84,9 @@ func suffix(l *conf.Listener, port int) string {
 }
 
 func loginSite(host string, login *sessions.Service, counter *metrics.Site) *site {
-	s := &site{id: host, counter: counter}
-	s.paths.Add("/", &route{path: "/", access: conf.Access{Public: true}, handler: wire.HTTP(login.Pages())})
+	pages := wire.HTTP(login.Pages())
+	s := &site{id: host, counter: counter, pages: pages}
+	s.paths.Add("/", &route{path: "/", access: conf.Access{Public: true}, handler: pages})
 	return s
 }
 
@@ -92,7 +95,7 @@ func (snap *Snapshot) site(v *conf.Vhost, tunnels *tunnel.Registry) *site {
 	for _, r := range v.Routes {
 		s.access = append(s.access, r.Access)
 		rules := snap.rules(v.ID, limitPath(v, r), &r.Rules)
-		s.paths.Add(r.Path, &route{path: r.Path, access: r.Access, rules: rules, maxBody: r.MaxBody, handler: snap.handler(r, tunnels)})
+		s.paths.Add(r.Path, &route{path: r.Path, access: r.Access, rules: rules, maxBody: r.MaxBody, handler: snap.handler(v, r, tunnels)})
 	}
 	if snap.login != nil && s.needsLogin() {
 		s.pages = wire.HTTP(snap.login.Vhost(v.ID))
@@ -109,13 +112,13 @@ func trust(l *conf.Listener) *forwarded.Trust {
 }
 
 // handler is what a route's action does.
-func (snap *Snapshot) handler(r *conf.Route, tunnels *tunnel.Registry) wire.Handler {
+func (snap *Snapshot) handler(v *conf.Vhost, r *conf.Route, tunnels *tunnel.Registry) wire.Handler {
 	switch {
 	case r.Proxy != nil:
 		u := snap.upstreams[r.Proxy]
 		p := &proxy.Proxy{
 			Upstream: u, StripCookies: proxy.WithoutCookie(sessions.StripCookies, u.Cookie), Tunnels: tunnels,
-			Rules: requestRules(&r.Rules), Forwarded: r.Forwarded || r.Proxy.Forwarded,
+			Rules: requestRules(&r.Rules), Identity: proxy.NewIdentity(v.Identity, snap.identityNames), Forwarded: r.Forwarded || r.Proxy.Forwarded,
 		}
 		if r.StripPrefix {
 			p.Strip = len(r.Path) - len("/")

@@ -55,7 +55,11 @@ func (m mistakes) err() error {
 
 // draft does everything that can fail: it reads certificates, makes pools, opens the log and the login's store, binds sockets. On an
 // error it has closed what it opened, but for the login's stores, and the error lists every mistake.
-func (s *Server) draft(cfg *conf.Config) (*draft, error) {
+func (s *Server) draft(cfg *conf.Config) (*draft, error) { return s.draftFrom(lookAt(cfg)) }
+
+// draftFrom is draft for what has been looked at already.
+func (s *Server) draftFrom(before look) (*draft, error) {
+	cfg := before.cfg
 	old := s.live.Load()
 	if old != nil && old.conf.StateDir != cfg.StateDir {
 		return nil, cfg.StateDirPos.Errorf("state_dir cannot change while edge runs: stop it and start it anew")
@@ -63,9 +67,9 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 	snap := &Snapshot{conf: cfg, listeners: map[string]*listener{}, sockets: map[*listeners.Socket]*serve.Settings{}, limits: map[string]*listeners.Limit{},
 		entries: map[*listeners.Socket]*entry{}, counters: map[string]*metrics.Site{}, tls: map[*tlsconf.Policy]*tlsconf.Settings{}}
 	var wrong mistakes
-	before, now := inputsOf(cfg), s.now()
+	now := s.now()
 	var err error
-	snap.certs, err = certs.Load(cfg.Certificates, servedHosts(cfg), now)
+	snap.certs, err = certs.Reload(old.certificates(), cfg.Certificates, servedHosts(cfg), now)
 	wrong.take(conf.Pos{File: cfg.File}, err)
 	snap.tickets, err = tlsconf.LoadTickets(cfg.StateDir, now)
 	wrong.take(cfg.StateDirPos, err)
@@ -88,6 +92,8 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 		wrong.take(cfg.Login.Pos, s.openLogin(cfg))
 		snap.audit, err = s.openAudit(cfg.Login)
 		wrong.take(cfg.Login.Pos, err)
+		snap.assertions, err = openAssertions(cfg)
+		wrong.take(cfg.Login.Pos, err)
 	}
 	sockets, list := s.table.Draft(specs(cfg))
 	wrong.add(list...)
@@ -102,7 +108,7 @@ func (s *Server) draft(cfg *conf.Config) (*draft, error) {
 	}
 	snap.compile(s, sockets)
 	snap.settle(s, sockets)
-	snap.inputs = settled(before, inputsOf(cfg))
+	snap.inputs = settled(before.inputs, before.again())
 	return &draft{snap, sockets}, nil
 }
 

@@ -46,6 +46,19 @@ func TestReloadOfTheSame(t *testing.T) {
 		if reload() || !reload() {
 			t.Error("another text: not taken in, or taken in twice")
 		}
+		for _, key := range []string{"tickets", "jwt-next.key"} { // that another process, or a person, puts there
+			state := s.live.Load().conf.StateDir
+			keys, err := os.ReadFile(filepath.Join(state, "tickets"))
+			if err == nil {
+				err = os.WriteFile(filepath.Join(state, key), append(keys, keys...), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if reload() || !reload() {
+				t.Errorf("%s: not taken in, or taken in twice", key)
+			}
+		}
 		time.Sleep(time.Until(s.due()) + time.Second)
 		if reload() || !reload() {
 			t.Error("what was due is not renewed, or is due for ever")

@@ -92,6 +92,18 @@ func (s *Server) revoke() {
 	}
 }
 
+// openAssertions reads the keys of the tokens that apps are told by, if one wants any.
+func openAssertions(cfg *conf.Config) (*sessions.Assertions, error) {
+	if !cfg.Asserts() {
+		return nil, nil
+	}
+	vhosts := map[string]bool{}
+	for _, v := range cfg.Vhosts {
+		vhosts[v.ID] = v.Identity.JWT != ""
+	}
+	return sessions.OpenAssertions(cfg.StateDir, cfg.Login.Host, vhosts, time.Now)
+}
+
 // sweep runs the store's upkeep until the process ends.
 func (s *Server) sweep() {
 	if err := s.sessions.Run(s.tasks); err != nil && s.tasks.Err() == nil {
@@ -118,7 +130,7 @@ type hosts struct{ snap *Snapshot }
 // Vhost finds the virtual host of a name among those that need a login.
 func (h hosts) Vhost(host string) (id string, ok bool) {
 	for _, l := range h.snap.conf.Listeners {
-		if site, ok := h.snap.listeners[l.Name].sites.Match([]byte(host)); ok && site.pages != nil {
+		if site, ok := h.snap.listeners[l.Name].sites.Match([]byte(host)); ok && site.pages != nil && site.id != h.snap.conf.Login.Host {
 			return site.id, true
 		}
 	}

@@ -23,7 +23,7 @@ func (s *Server) PlanWith(cfg *conf.Config) plan.Plan {
 func otherContent(snap *Snapshot, cfg *conf.Config) bool {
 	alike := *cfg
 	alike.Sum = snap.conf.Sum // the text is the plan's business
-	return slices.Equal(named(snap.conf), named(cfg)) && snap.inputs.given != inputsOf(&alike).given
+	return slices.Equal(named(snap.conf), named(cfg)) && snap.inputs.given != lookAt(&alike).given
 }
 
 // openNow is what is open.

@@ -59,10 +59,11 @@ func (s *Server) redraft(load func() (*conf.Config, error)) (r reading) {
 	if err != nil {
 		return reading{err: err}
 	}
-	if live := s.live.Load(); live.inputs.same(inputsOf(cfg)) && time.Now().Before(s.due()) {
+	found := lookAt(cfg)
+	if live := s.live.Load(); live.inputs.same(found.inputs) && time.Now().Before(s.due()) {
 		return reading{}
 	}
-	r.draft, r.err = s.draft(cfg)
+	r.draft, r.err = s.draftFrom(found)
 	return r
 }
 

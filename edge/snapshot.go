@@ -28,26 +28,28 @@ import (
 // Snapshot is one configuration, compiled: all that a request needs. It does not change. What it replaces is not closed but left to the
 // garbage collector, which keeps what requests still use; pools and sockets are retired by the swap.
 type Snapshot struct {
-	conf      *conf.Config
-	inputs    inputs
-	certs     *certs.Store
-	tickets   *tlsconf.Tickets
-	policies  map[place]*tlsconf.Policy
-	tls       map[*tlsconf.Policy]*tlsconf.Settings // made from them
-	upstreams upstream.Set
-	log       *accesslog.Log
-	login     *sessions.Service // nil: none
-	theme     *sessions.Theme
-	audit     *sessions.Audit // nil: none
-	listeners map[string]*listener
-	sockets   map[*listeners.Socket]*serve.Settings
-	limits    map[string]*listeners.Limit // by listener
-	rates     map[rate]*ratelimit.Limiter
-	passwords map[string]*htpasswd.File // by path
-	texts     map[string]string         // the pages that answer in place of edge's texts, by path
-	entries   map[*listeners.Socket]*entry
-	counters  map[string]*metrics.Site // by virtual host
-	files     map[folder]*static.Files
+	conf          *conf.Config
+	inputs        inputs
+	certs         *certs.Store
+	tickets       *tlsconf.Tickets
+	policies      map[place]*tlsconf.Policy
+	tls           map[*tlsconf.Policy]*tlsconf.Settings // made from them
+	upstreams     upstream.Set
+	log           *accesslog.Log
+	login         *sessions.Service // nil: none
+	theme         *sessions.Theme
+	assertions    *sessions.Assertions // nil: no app wants any
+	identityNames map[string]bool      // conf.Config.IdentityNames
+	audit         *sessions.Audit      // nil: none
+	listeners     map[string]*listener
+	sockets       map[*listeners.Socket]*serve.Settings
+	limits        map[string]*listeners.Limit // by listener
+	rates         map[rate]*ratelimit.Limiter
+	passwords     map[string]*htpasswd.File // by path
+	texts         map[string]string         // the pages that answer in place of edge's texts, by path
+	entries       map[*listeners.Socket]*entry
+	counters      map[string]*metrics.Site // by virtual host
+	files         map[folder]*static.Files
 }
 
 // listener is what answers on one listener.
@@ -74,6 +76,14 @@ type site struct {
 	errors  wire.Pages
 	paths   vhost.Paths[*route]
 	pages   wire.Handler // what login keeps under /.edge/; nil: nothing
+}
+
+// certificates are those in force; nil: there was nothing before.
+func (s *Snapshot) certificates() *certs.Store {
+	if s == nil {
+		return nil
+	}
+	return s.certs
 }
 
 // needsLogin says whether anything on the site does.

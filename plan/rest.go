@@ -90,7 +90,7 @@ func loginFacts(l *conf.Login) []fact {
 	all := cost{words: "holds for sessions that are open, too"}
 	return []fact{{"host", l.Host, at}, {"registration", string(l.Registration), none}, {"idle", l.Idle, all}, {"lifetime", l.Lifetime, all},
 		{"title", l.Title, none}, {"logo", l.Logo.Path, none}, {"color", l.Color, none}, {"templates", l.Templates.Path, none},
-		{"audit", cmp.Or(l.Audit, "off"), none}}
+		{"audit", cmp.Or(l.Audit, "off"), none}, {"identity", identity(l.Identity), none}}
 }
 
 func drainFacts(c conf.Drain) []fact {

@@ -33,9 +33,14 @@ func vhostFacts(was, v *conf.Vhost) []fact {
 		{"listeners", list(v.Listeners, func(l *conf.Listener) string { return l.Name }), none},
 		{"maintenance", of(v.Maintenance, maintenance), none},
 		{"error_pages", list(v.ErrorPages, errorPage), none},
+		{"identity", identity(v.Identity), none},
 	}
 	facts = append(facts, tlsFacts(v.TLS)...)
 	return append(facts, rulesFacts(was, v, "", &v.Rules)...)
+}
+
+func identity(i conf.Identity) string {
+	return fmt.Sprintf("user %q, groups %q, email %q, jwt %q", i.User, i.Groups, i.Email, i.JWT)
 }
 
 func maintenance(m *conf.Maintenance) string {

@@ -20,6 +20,7 @@ func (s *Service) Pages() http.Handler {
 		"/logout":     {get: p.home, post: p.logOut},
 		"/logged-out": {get: p.loggedOut},
 		"/register":   {get: p.registerForm, post: p.register},
+		jwksPath:      {get: p.jwks},
 	})
 	maps.Copy(p.paths, p.accountRoutes())
 	maps.Copy(p.paths, p.factorRoutes())

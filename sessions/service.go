@@ -13,7 +13,8 @@ type Service struct {
 	theme *Theme
 
 	// Audit is where it is written down who did what. It may be set before the first use; nil: nowhere.
-	Audit *Audit
+	Audit      *Audit
+	assertions *Assertions // nil: no app wants any
 }
 
 // New makes the login of a configuration, whose pages look as ours do. None of the arguments may be nil.

@@ -19,6 +19,7 @@ import (
 type Identity struct {
 	User    string
 	Groups  []string
+	Email   string    // "": not known
 	Session uuid.UUID // the login: the same on every virtual host that was reached through it. A public handle, not a secret
 	Since   time.Time // when it was proved who this is
 	Level   Level

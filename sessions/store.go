@@ -39,7 +39,7 @@ type live struct {
 }
 
 func (l *live) identity() *Identity {
-	return &Identity{User: l.user.Name, Groups: l.user.Groups, Session: l.parent, Since: l.since(), Level: l.level()}
+	return &Identity{User: l.user.Name, Groups: l.user.Groups, Email: l.user.Email, Session: l.parent, Since: l.since(), Level: l.level()}
 }
 
 // current is the session of a cookie, if it has not ended in any way; else nil.

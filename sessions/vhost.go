@@ -18,6 +18,7 @@ func (s *Service) Vhost(id string) http.Handler {
 	v.paths = s.withAssets("/.edge", map[string]route{
 		callbackPath:        {get: v.callback, onlyGet: true}, // a link preview's HEAD must not use up the code
 		reserved + "logout": {get: v.logoutForm, post: v.logOut},
+		jwksPath:            {get: v.jwks},
 	})
 	return v
 }

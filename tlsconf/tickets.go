@@ -33,7 +33,7 @@ func LoadTickets(stateDir string, now time.Time) (*Tickets, error) {
 	if err := statefile.Dir(stateDir); err != nil {
 		return nil, err
 	}
-	path := filepath.Join(stateDir, "tickets")
+	path := TicketFile(stateDir)
 	unlock, err := statefile.Lock(path + ".lock")
 	if err != nil {
 		return nil, err
@@ -45,6 +45,9 @@ func LoadTickets(stateDir string, now time.Time) (*Tickets, error) {
 	}
 	return tickets, nil
 }
+
+// TicketFile is where the keys lie.
+func TicketFile(stateDir string) string { return filepath.Join(stateDir, "tickets") }
 
 // loadTickets is LoadTickets under the lock.
 func loadTickets(path string, now time.Time) (*Tickets, error) {

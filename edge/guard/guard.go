@@ -21,6 +21,7 @@ type Sessions interface {
 	Begin(vhost, authority, target string, cookie []byte) (location string, setCookies []string, err error)
 	StepUp(vhost, authority, target string, cookie []byte) (location string, setCookies []string, err error)
 	Forbidden(who *sessions.Identity) http.Handler
+	Assert(who *sessions.Identity, vhost string) (token string, err error)
 }
 
 // Allows says whether a rule lets who pass; nil is anybody.
@@ -66,7 +67,13 @@ func Pass(x *wire.Exchange, s Sessions, vhost string, a conf.Access) bool {
 	case !stays(x):
 		return false
 	}
-	x.User, x.Groups = who.User, who.Groups
+	token, err := s.Assert(who, vhost)
+	if err != nil {
+		x.Record.Err = err
+		wire.ReplyText(x, http.StatusInternalServerError, "The login could not be told to the site.")
+		return false
+	}
+	x.User, x.Groups, x.Email, x.Assertion = who.User, who.Groups, who.Email, token
 	if x.Upgrade != nil {
 		x.Holds = holds(s.Watch(cookie, vhost), a)
 	}

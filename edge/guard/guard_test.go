@@ -54,6 +54,8 @@ type fake struct {
 	began   int
 	stepped int
 	later   func() (*sessions.Identity, error) // what Watch is answered; nil: as Lookup
+
+	unsigned error // why there is no token
 }
 
 var errDown = errors.New("the store is down")
@@ -96,6 +98,10 @@ func (f *fake) Begin(vhost, authority, target string, cookie []byte) (string, []
 func (f *fake) StepUp(vhost, authority, target string, cookie []byte) (string, []string, error) {
 	f.stepped++
 	return f.Begin(vhost, authority, target, cookie)
+}
+
+func (f *fake) Assert(who *sessions.Identity, vhost string) (string, error) {
+	return "token of " + who.User + " for " + vhost, f.unsigned
 }
 
 func (f *fake) Forbidden(who *sessions.Identity) http.Handler {

@@ -1,8 +1,8 @@
 package proxy
 
 import (
+	"bytes"
 	"net/netip"
-	"strings"
 
 	"edge/claim"
 	"edge/edge/record"
@@ -51,7 +51,6 @@ var (
 	nameFor, nameHost, nameProto = []byte("x-forwarded-for"), []byte("x-forwarded-host"), []byte("x-forwarded-proto")
 	namePrefix, nameForwarded    = []byte("x-forwarded-prefix"), []byte("forwarded")
 	nameRequestID                = []byte("x-request-id")
-	nameUser, nameGroups         = []byte("remote-user"), []byte("remote-groups")
 )
 
 // fields are the request's fields as the upstream gets them. They stand until the scratch is reset.
@@ -59,6 +58,9 @@ func (p *Proxy) fields(x *wire.Exchange, s *fieldScratch) wire.Fields {
 	f := s.fields[:0]
 	for _, field := range x.Fields {
 		if p.drops(field.Name) {
+			continue
+		}
+		if string(field.Name) == "referer" && bytes.Contains(field.Value, ofLogin) {
 			continue
 		}
 		if p.StripCookies != nil && string(field.Name) == "cookie" {
@@ -84,17 +86,22 @@ func (p *Proxy) fields(x *wire.Exchange, s *fieldScratch) wire.Fields {
 	}
 	f = append(f, x.Conn.ClientCert...)
 	if x.User != "" {
-		f = append(f, wire.Field{Name: nameUser, Value: s.add(x.User)})
-		if len(x.Groups) > 0 {
-			f = append(f, wire.Field{Name: nameGroups, Value: s.add(strings.Join(x.Groups, ","))})
-		}
+		f = p.Identity.tell(f, x, s)
 	}
 	s.fields = f
 	return f
 }
 
 // drops says whether a client's field, its name in lower case, does not go upstream: where only we may say it, and where a rule says it.
-func (p *Proxy) drops(name []byte) bool { return claim.Is(name) || p.Rules.replaces(name) }
+func (p *Proxy) drops(name []byte) bool {
+	return claim.Is(name) || p.Rules.replaces(name) || p.Identity.claims(name)
+}
+
+// dropsTrailer is drops for a trailer, of which none is a cookie.
+func (p *Proxy) dropsTrailer(name []byte) bool { return p.drops(name) || string(name) == "cookie" }
+
+// ofLogin is in the addresses of the login's own pages, which may hold a code: no browser names one as Referer, and nothing else shall.
+var ofLogin = []byte("/.edge/")
 
 // askedFor is the host that the client asked for, as far as we are told.
 func askedFor(x *wire.Exchange) []byte {

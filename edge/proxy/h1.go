@@ -319,7 +319,7 @@ func (s *sender) start(c *h1.ClientConn, x *wire.Exchange, p *Proxy) {
 
 func (s *sender) send(c *h1.ClientConn, x *wire.Exchange, p *Proxy) {
 	defer close(s.done)
-	c.SendBody(s, x.Length, func() wire.Fields { return x.Body.Trailers().Clone().DelFunc(p.drops) })
+	c.SendBody(s, x.Length, func() wire.Fields { return x.Body.Trailers().Clone().DelFunc(p.dropsTrailer) })
 }
 
 func (s *sender) Read(p []byte) (int, error) {

@@ -68,7 +68,7 @@ func (p *Proxy) roundTrip(x *wire.Exchange, t *upstream.Target, in *informer, c 
 		r.Host = t.Host
 	}
 	if x.Length != 0 { // a new one for each: the transport closes it even if it cannot connect
-		body = newUpload(c.body(x), p.Upstream.Response, p.drops)
+		body = newUpload(c.body(x), p.Upstream.Response, p.dropsTrailer)
 		r = body.carriedBy(r)
 	}
 	r, inTime := c.within(r)

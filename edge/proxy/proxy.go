@@ -22,6 +22,7 @@ type Proxy struct {
 	StripCookies func([]byte) []byte // takes our own cookies out of a Cookie field; nil: we have none
 	Tunnels      *tunnel.Registry    // has the tunnels while they are open; nil: nothing has
 	Rules        Rules               // what is set and removed among the request's fields
+	Identity     *Identity           // by which fields the upstream is told who asks; nil: the default ones
 	Forwarded    bool                // the upstream gets Forwarded (RFC 7239) too
 	Strip        int                 // so many bytes of the path are the route's, and do not go upstream; a slash must follow them
 }

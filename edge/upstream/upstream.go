@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net"
@@ -171,8 +172,9 @@ func readCA(spec *conf.Upstream) ([]byte, *conf.Error) {
 
 // specKey says in one string all that makes an upstream what it is.
 func specKey(spec *conf.Upstream, ca []byte) string {
+	hash := sha256.Sum256(ca)
 	key := fmt.Sprintln(spec.Name, spec.Timeouts.Connect, spec.Timeouts.Response, spec.Timeouts.Idle, spec.HostTarget, spec.LeastConnections,
-		spec.MaxFails, spec.FailTimeout, spec.TLSServerName, spec.ProxyProtocol, sha256.Sum256(ca), policyKey(spec))
+		spec.MaxFails, spec.FailTimeout, spec.TLSServerName, spec.ProxyProtocol, hex.EncodeToString(hash[:]), policyKey(spec))
 	for _, t := range spec.Targets {
 		key += fmt.Sprintln(t.Scheme, t.Address)
 	}

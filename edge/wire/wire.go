@@ -33,6 +33,8 @@ type Exchange struct {
 	User            string // who asks, as the guard found; "": nobody knows
 	Groups          []string
 	Holds           func() bool  // of an upgrade: whether who asks may still pass, to be asked by one at a time as long as it is open; nil: always
+	Email           string       // "": not known
+	Assertion       string       // a signed token that says who asks; "": none is wanted
 	Conn            *Conn        // what all requests of the connection share
 	Hops            []netip.Addr // the client, then the trusted proxies that it came through but for the peer; nil: the peer is the client
 	ForwardedHost   []byte       // what the client asked a trusted proxy for; nil: it does not say. Decides nothing

@@ -196,7 +196,7 @@ func TestResetAndRemove(t *testing.T) {
 func TestOlderFile(t *testing.T) {
 	dir := t.TempDir()
 	all := schema
-	schema = all[:1]
+	schema = all[:len(all)-1]
 	s, err := Open(dir, func() time.Time { return today })
 	schema = all
 	ok(t, err)
