@@ -150,8 +150,8 @@ func mustJSON(t *testing.T, v any) string {
 	return string(text)
 }
 
-// code is one in an address.
-var code = regexp.MustCompile(`code=[^-]`)
+// code is one in an address, or something sealed.
+var code = regexp.MustCompile(`(code|f)=[\w-]{9}`)
 
 // hidesSecrets looks for the cookies of a browser and for codes in both logs.
 func (p *proc) hidesSecrets(c *http.Client, origins ...string) {

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -84,10 +85,19 @@ func suffix(l *conf.Listener, port int) string {
 }
 
 func loginSite(host string, login *sessions.Service, counter *metrics.Site) *site {
-	pages := wire.HTTP(login.Pages())
+	pages := unlogged(login.Pages())
 	s := &site{id: host, counter: counter, pages: pages}
 	s.paths.Add("/", &route{path: "/", access: conf.Access{Public: true}, handler: pages})
 	return s
+}
+
+// unlogged serves the login's pages. What their queries hold is nobody's to read in a log: codes, invitations, sealed requests.
+func unlogged(pages http.Handler) wire.Handler {
+	adapted := wire.HTTP(pages)
+	return wire.HandlerFunc(func(x *wire.Exchange) {
+		x.Record.Query = nil
+		adapted.Serve(x)
+	})
 }
 
 func (snap *Snapshot) site(v *conf.Vhost, tunnels *tunnel.Registry) *site {
@@ -98,7 +108,7 @@ func (snap *Snapshot) site(v *conf.Vhost, tunnels *tunnel.Registry) *site {
 		s.paths.Add(r.Path, &route{path: r.Path, access: r.Access, rules: rules, maxBody: r.MaxBody, handler: snap.handler(v, r, tunnels)})
 	}
 	if snap.login != nil && s.needsLogin() {
-		s.pages = wire.HTTP(snap.login.Vhost(v.ID))
+		s.pages = unlogged(snap.login.Vhost(v.ID))
 	}
 	return s
 }
