@@ -68,10 +68,10 @@ func TestPagesByKeyboard(t *testing.T) {
 		}
 	}
 	tab.open(p.url(loginHost, "/login"))
-	wantOrder("name", "password", "Log in", "Register")
+	wantOrder("name", "password", "Log in", "Log in with a passkey", "Register")
 	tab.open(p.url(loginHost, "/login"))
 	tab.fill("alice", "wrong horse battery")
-	wantOrder("password", "Log in", "Register") // the name is there already
+	wantOrder("password", "Log in", "Log in with a passkey", "Register") // the name is there already
 	if said := evaluate[string](tab, `document.getElementById(document.getElementById("name").getAttribute("aria-describedby")).innerText`); !strings.HasPrefix(said, "Sorry") {
 		t.Errorf("a screen reader says %q of the name", said)
 	}
@@ -88,7 +88,7 @@ func TestPagesByKeyboard(t *testing.T) {
 	if len(order) > 1 && strings.HasPrefix(order[1], "end-") {
 		order[1] = "end"
 	}
-	if want := []string{"Log out", "end", "Log out everywhere", "current", "new", "again", "Change password"}; !slices.Equal(order, want) {
+	if want := []string{"Log out", "end", "Log out everywhere", "current", "new", "again", "Change password", "Set up an authenticator app", "Set up a passkey"}; !slices.Equal(order, want) {
 		t.Errorf("%q, want %q", order, want)
 	}
 	b.wantErrors("status of 403")

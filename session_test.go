@@ -116,16 +116,16 @@ func TestRevocationClosesWebSockets(t *testing.T) {
 			send(t, c, u, nil)
 		}},
 		{"session revoke", func(*http.Client, string) { p.session("revoke", "--user", "Alice") }},
-		{"group left", func(*http.Client, string) { p.user("", "groups", "alice") }},
+		{"group left", func(*http.Client, string) { p.user("", "group", "set", "alice") }},
 		{"password changed", func(*http.Client, string) {
-			p.user("correct horse", "groups", "alice", "--group", "staff")
+			p.user("", "group", "set", "alice", "staff")
 			p.user("correct horse", "passwd", "alice")
 		}},
 		{"disabled", func(*http.Client, string) { p.user("", "disable", "alice") }},
 		{"removed", func(*http.Client, string) { p.user("", "enable", "alice"); p.user("", "remove", "alice") }},
 	} {
 		if c.what == "password changed" {
-			p.user("", "groups", "alice", "--group", "staff")
+			p.user("", "group", "set", "alice", "staff")
 		}
 		if c.what == "removed" {
 			p.user("", "enable", "alice")

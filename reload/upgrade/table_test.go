@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // kinds are all messages there are.
@@ -283,21 +287,62 @@ func (p *pairing) child(parent *Parent, c *Child) (serves bool) {
 	return true
 }
 
+// packet is an end of a conversation that keeps what is sent until it is read, as a packet socket does, and knows the time of a synctest bubble. It is
+// closed by its owner only, and has no deadlines: neither side needs them as long as the other one's packets have room.
+type packet struct {
+	net.Conn
+	in, out     chan []byte
+	here, there chan struct{} // closed with this end, and with the other one
+	once        *sync.Once
+}
+
+func packets() (one, other packet) {
+	a, b := make(chan []byte, 100), make(chan []byte, 100)
+	x, y := make(chan struct{}), make(chan struct{})
+	return packet{in: a, out: b, here: x, there: y, once: new(sync.Once)}, packet{in: b, out: a, here: y, there: x, once: new(sync.Once)}
+}
+
+func (c packet) Write(p []byte) (int, error) {
+	select {
+	case <-c.here:
+		return 0, net.ErrClosed
+	case <-c.there:
+		return 0, unix.EPIPE
+	default:
+		c.out <- bytes.Clone(p)
+		return len(p), nil
+	}
+}
+
+// Read gives what was sent before the other end was closed, then its end.
+func (c packet) Read(p []byte) (int, error) {
+	select {
+	case <-c.here:
+		return 0, net.ErrClosed
+	case text := <-c.in:
+		return copy(p, text), nil
+	case <-c.there:
+	}
+	select {
+	case text := <-c.in:
+		return copy(p, text), nil
+	default:
+		return 0, nil
+	}
+}
+
+func (c packet) Close() error {
+	c.once.Do(func() { close(c.here) })
+	return nil
+}
+
+func (c packet) SetWriteDeadline(time.Time) error { return nil }
+
 // play plays both sides to their ends, and says what is wrong then.
 func (p *pairing) play(t *testing.T) {
 	name := fmt.Sprintf("parent: %s at %d, child: %s at %d", p.parentHas, p.parentAt, p.childHas, p.childAt)
-	ours, file, err := pair()
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	conn, err := net.FileConn(file)
-	file.Close()
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	c := &Child{c: ours, received: make(chan event, 4), exited: make(chan struct{})}
+	ours, conn := packets()
+	c := &Child{c: conversation{ours}, received: make(chan event, 4), exited: make(chan struct{})}
 	parent := &Parent{c: conversation{conn}, received: make(chan event, 4)}
 	p.old, p.killed = true, make(chan struct{})
 	var both, ears sync.WaitGroup
@@ -331,7 +376,6 @@ func (p *pairing) play(t *testing.T) {
 // Both sides of an upgrade, each with every mishap at every one of its moments (R14, R18, R19, R64): never do both serve in the end; one does, unless the parent itself
 // has died or was told to stop; and it is never longer than the limits allow that not exactly one accepts.
 func TestMishaps(t *testing.T) {
-	var all sync.WaitGroup
 	n := 0
 	for _, parent := range []string{"none", "dies", "TERM", "hangs"} {
 		for parentAt := range 4 { // before READY, GO, the probation, COMMIT
@@ -341,13 +385,10 @@ func TestMishaps(t *testing.T) {
 						continue
 					}
 					n++
-					all.Go(func() {
-						(&pairing{parentHas: parent, parentAt: parentAt, childHas: child, childAt: childAt}).play(t)
-					})
+					synctest.Test(t, (&pairing{parentHas: parent, parentAt: parentAt, childHas: child, childAt: childAt}).play)
 				}
 			}
 		}
 	}
-	all.Wait()
 	t.Logf("%d pairings", n)
 }
