@@ -166,11 +166,14 @@ func TestKernelAccounts(t *testing.T) {
 			held: map[ends]time.Time{endsOf(a, b): now}, removed: map[netip.AddrPort]time.Time{ln: now},
 		}
 		k.account([]reset{row.seen})
-		if problems := k.problems(); len(problems) > 0 != row.fails {
+		if problems := k.problems(0); len(problems) > 0 != row.fails {
 			t.Errorf("a reset %s: %q", name, problems)
 		}
-		if k.alone = false; len(k.problems()) > 0 {
-			t.Errorf("%s, in a network namespace that others use too: %q", name, k.problems())
+		if problems := k.problems(1); len(problems) > 0 != (row.fails || k.waited == 0) {
+			t.Errorf("a reset %s, and a client that lost an open connection by the listener's removal: %q", name, problems)
+		}
+		if k.alone = false; len(k.problems(0)) > 0 {
+			t.Errorf("%s, in a network namespace that others use too: %q", name, k.problems(0))
 		}
 	}
 }
