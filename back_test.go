@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -152,5 +154,31 @@ func TestRetireOldest(t *testing.T) {
 	}
 	if a := p.status().Account; a.Cut[serve.Stopped] != 1 || a.Opened != serve.Sum(a.Finished)+uint64(a.Open)+serve.Sum(a.Cut) {
 		t.Errorf("the account: %+v", a)
+	}
+}
+
+// Where more processes live than may, since a reload has allowed fewer, --retire-oldest ends as many as it takes, and says so of each.
+func TestRetireUntilThereIsRoom(t *testing.T) {
+	dir, text := sites(t, webApp(t), echoServer(t))
+	text = strings.Replace(text, `stop = "5s"`, `stop = "300ms"`, 1)
+	p := startIn(t, dir, "edge", text)
+	var old []int
+	for n := range 2 {
+		talk(t, p.webSocket()) // it keeps the process
+		old = append(old, p.pid())
+		p.upgrade()
+		until(t, "the old process drains", func() bool { return p.status().Generations[n].Phase == "draining" })
+	}
+	write(t, dir, strings.Replace(text, "[upgrade]\n", "[upgrade]\nmax_generations = 2\n", 1))
+	p.reload()
+	out, code := p.cli("upgrade", "--retire-oldest")
+	for i, pid := range old {
+		if want := fmt.Sprintf("process %d, generation %d, was retired, connections that were cut: 1 (stop 1)", pid, i+1); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("the upgrade exits with %d and does not say %q: %s", code, want, out)
+		}
+	}
+	until(t, "two processes are left at most", func() bool { return len(p.alive()) <= 2 })
+	if alive := p.alive(); slices.Contains(alive, old[0]) || slices.Contains(alive, old[1]) {
+		t.Errorf("alive are %v; %v were to be retired", alive, old)
 	}
 }

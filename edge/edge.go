@@ -278,12 +278,12 @@ func (s *Server) apply(d *draft) {
 		s.offerSetup()
 	}
 	s.start(added)
+	s.unstoreSockets(gone) // while they are still accepted from: in a copy that the manager keeps, who comes would wait for nobody
 	for _, socket := range gone {
 		socket.Unlink() // first: who comes by the path must not wait in a queue that nobody looks at any more
 		socket.Close()
 	}
 	s.conns.DrainOnly(d.snap.conf.Drain.Spread, func(st *serve.Settings) bool { e, ok := st.Handler.(*entry); return ok && e.last.Load() != nil })
-	s.unstoreSockets(gone)
 	s.storeSockets()
 	s.logSockets(added, "listening")
 	s.logSockets(gone, "listening no more")

@@ -17,18 +17,38 @@ import (
 )
 
 // makeRoom sees to it that one more process may live. Where there are as many as may be, it ends the oldest that drains, if it may, and says what has become of
-// that one's connections.
+// that one's connections. Where there are more, as after a reload that allows fewer, it ends the next one too.
 func (s *Server) makeRoom(ctx context.Context, retire bool) (retired string, err error) {
-	cfg := s.live.Load().conf
-	alive, err := statefile.Holders(generationsDir(cfg))
-	if err != nil || len(alive) < cfg.Upgrade.MaxGenerations {
-		return "", err
+	var ended []string
+	for {
+		cfg := s.live.Load().conf
+		alive, err := statefile.Holders(generationsDir(cfg))
+		if err != nil || len(alive) < cfg.Upgrade.MaxGenerations {
+			return strings.Join(ended, "; "), err
+		}
+		one, err := s.retireOne(ctx, cfg, alive, retire)
+		if err != nil {
+			return "", after(ended, err)
+		}
+		ended = append(ended, one)
 	}
+}
+
+// after is an error before which processes were retired.
+func after(retired []string, err error) error {
+	if len(retired) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w (before that: %s)", err, strings.Join(retired, "; "))
+}
+
+// retireOne ends the oldest process that drains, if it may.
+func (s *Server) retireOne(ctx context.Context, cfg *conf.Config, alive []int, may bool) (retired string, err error) {
 	t, err := Look(ctx, cfg.StateDir)
 	if err != nil {
 		return "", err
 	}
-	if !retire {
+	if !may {
 		return "", fmt.Errorf("%d generations are alive (processes %v), and [upgrade] max_generations is %d: wait until the oldest have drained, or end it by edge upgrade --retire-oldest%s",
 			len(alive), alive, cfg.Upgrade.MaxGenerations, t.waits())
 	}

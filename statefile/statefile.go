@@ -56,10 +56,13 @@ func replace(path string, data []byte, settle func(*os.File) error) error {
 		return err
 	}
 	_, err = f.Write(data)
-	if err = errors.Join(err, settle(f), f.Close()); err != nil {
+	if err = errors.Join(err, settle(f), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return os.Rename(f.Name(), path)
+	return nil
 }
 
 // Key gives the secret of n bytes that a file holds, which the first who asks makes: all generations have the same. Where the file is of another
@@ -89,6 +92,11 @@ func Lock(path string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	return lock(f)
+}
+
+// lock waits for the lock of a file, which it takes over.
+func lock(f *os.File) (unlock func(), err error) {
 	for {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX)
 		if err != unix.EINTR {
@@ -97,9 +105,18 @@ func Lock(path string) (unlock func(), err error) {
 	}
 	if err != nil {
 		f.Close()
-		return nil, &fs.PathError{Op: "lock", Path: path, Err: err}
+		return nil, &fs.PathError{Op: "lock", Path: f.Name(), Err: err}
 	}
 	return func() { f.Close() }, nil
+}
+
+// lockDir is Lock for a folder. It leaves no file behind, which root would own who only looks.
+func lockDir(path string) (unlock func(), err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return lock(f)
 }
 
 // Hold marks this process as alive in the folder dir, which it makes, until the process ends, however it ends.
@@ -107,13 +124,28 @@ func Hold(dir string) error {
 	if err := Dir(dir); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(os.Getpid())), os.O_RDWR|os.O_CREATE, 0o600)
+	unlock, err := lockDir(dir)
 	if err != nil {
 		return err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	defer unlock()
+	name := strconv.Itoa(os.Getpid())
+	path := filepath.Join(dir, name)
+	if alive, err := held(path); err != nil {
+		return err
+	} else if alive { // of another container, say, that has the same folder
+		return fmt.Errorf("%s: another process of this id lives", path)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "."+name), os.O_RDWR|os.O_CREATE, 0o600) // by its own name it must be locked at once
+	if err != nil {
+		return err
+	}
+	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
 		f.Close()
-		return &fs.PathError{Op: "lock", Path: f.Name(), Err: err}
+		return &fs.PathError{Op: "lock", Path: path, Err: err}
 	}
 	holds = append(holds, f)
 	return nil
@@ -133,22 +165,54 @@ func Holders(dir string) (pids []int, err error) {
 		if err != nil {
 			continue
 		}
-		path := filepath.Join(dir, e.Name())
-		if held(path) {
-			pids = append(pids, pid)
-		} else if err := os.Remove(path); err != nil {
+		alive, err := held(filepath.Join(dir, e.Name()))
+		if err == nil && !alive {
+			alive, err = bury(dir, e.Name())
+		}
+		if err != nil {
 			return nil, err
+		}
+		if alive {
+			pids = append(pids, pid)
 		}
 	}
 	slices.Sort(pids)
 	return pids, nil
 }
 
-func held(path string) bool {
-	f, err := os.Open(path)
+// bury removes the mark of a process that is dead, unless one of the same id marks itself meanwhile.
+func bury(dir, name string) (alive bool, err error) {
+	unlock, err := lockDir(dir)
 	if err != nil {
-		return false
+		return false, err
+	}
+	defer unlock()
+	path := filepath.Join(dir, name)
+	if alive, err = held(path); err != nil || alive {
+		return alive, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // somebody else has removed it
+		return false, err
+	}
+	return false, nil
+}
+
+// held says whether a mark is of a process that lives. An error means that nobody knows: a process without a descriptor left must not take all for dead.
+func held(path string) (bool, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
 	}
 	defer f.Close()
-	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == unix.EWOULDBLOCK
+	switch err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err {
+	case nil:
+		return false, nil
+	case unix.EWOULDBLOCK:
+		return true, nil
+	default:
+		return false, &fs.PathError{Op: "lock", Path: path, Err: err}
+	}
 }

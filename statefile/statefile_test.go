@@ -115,3 +115,58 @@ func TestHolders(t *testing.T) {
 		t.Error("a dead process's mark is still there")
 	}
 }
+
+// Who looks while a process marks itself finds it, and hinders neither it nor others who look.
+func TestHoldBesideHolders(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "generations")
+	if err := Dir(dir); err != nil {
+		t.Fatal(err)
+	}
+	before := len(holds)
+	defer func() { holds = holds[:before] }()
+	var end atomic.Bool
+	var lookers sync.WaitGroup
+	for range 4 {
+		lookers.Go(func() {
+			for !end.Load() {
+				if _, err := Holders(dir); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 500 {
+		if err := Hold(dir); err != nil {
+			t.Error(err)
+			break
+		}
+		mine := holds[len(holds)-1]
+		if pids, err := Holders(dir); err != nil || len(pids) != 1 {
+			t.Errorf("alive are %v, %v; want %d", pids, err, os.Getpid())
+			break
+		}
+		mine.Close() // as at the process's end: its mark is a dead one's
+	}
+	end.Store(true)
+	lookers.Wait()
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 1 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+// What cannot be looked at is not taken for dead.
+func TestHoldersUnknown(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "generations")
+	if err := Hold(dir); err != nil {
+		t.Fatal(err)
+	}
+	loop := filepath.Join(dir, "99999998")
+	os.Symlink(loop, loop) // open says ELOOP, as it may say EMFILE
+	if pids, err := Holders(dir); err == nil {
+		t.Errorf("alive are %v, and no error", pids)
+	}
+	if _, err := os.Lstat(loop); err != nil {
+		t.Errorf("the mark is gone: %v", err)
+	}
+}

@@ -202,16 +202,16 @@ func TestGivesUp(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "c.sock")
 	listen(t, path)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	tries, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if err := Ask(ctx, path, "move", nil, nil); err == nil || err.Error() != ErrMoved.Error() {
+	if err := askWhile(t.Context(), tries, path, request{V: version, Op: "move"}, nil); err == nil || err.Error() != ErrMoved.Error() {
 		t.Errorf("moved: %v", err)
 	}
-	if err := Ask(ctx, filepath.Join(dir, "none"), "echo", nil, nil); err == nil || !strings.Contains(err.Error(), "nobody answers") {
+	if err := askWhile(t.Context(), tries, filepath.Join(dir, "none"), request{V: version, Op: "echo"}, nil); err == nil || !strings.Contains(err.Error(), "nobody answers") {
 		t.Errorf("nobody: %v", err)
 	}
 	begin := time.Now()
-	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := Ask(ctx, path, "wait", nil, nil); err == nil || time.Since(begin) > soon/2 {
 		t.Errorf("waited %v: %v", time.Since(begin), err)

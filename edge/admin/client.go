@@ -26,6 +26,11 @@ func Ask(ctx context.Context, path, op string, args, result any) error {
 	r := request{V: version, Op: op, Args: text}
 	tries, cancel := context.WithTimeout(ctx, retryFor)
 	defer cancel()
+	return askWhile(ctx, tries, path, r, result)
+}
+
+// askWhile asks, again until tries ends.
+func askWhile(ctx, tries context.Context, path string, r request, result any) error {
 	for {
 		a, begun, err := once(ctx, path, r)
 		switch {

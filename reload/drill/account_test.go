@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -166,11 +167,14 @@ func TestKernelAccounts(t *testing.T) {
 			held: map[ends]time.Time{endsOf(a, b): now}, removed: map[netip.AddrPort]time.Time{ln: now},
 		}
 		k.account([]reset{row.seen})
-		if problems := k.problems(); len(problems) > 0 != row.fails {
+		if problems := k.problems(0); len(problems) > 0 != row.fails {
 			t.Errorf("a reset %s: %q", name, problems)
 		}
-		if k.alone = false; len(k.problems()) > 0 {
-			t.Errorf("%s, in a network namespace that others use too: %q", name, k.problems())
+		if problems := k.problems(1); len(problems) > 0 != (row.fails || k.waited == 0) {
+			t.Errorf("a reset %s, and a client that lost an open connection by the listener's removal: %q", name, problems)
+		}
+		if k.alone = false; len(k.problems(0)) > 0 {
+			t.Errorf("%s, in a network namespace that others use too: %q", name, k.problems(0))
 		}
 	}
 }
@@ -307,5 +311,26 @@ func TestGrowth(t *testing.T) {
 		if grown := r.growth(); len(grown) > 0 != row.grows {
 			t.Errorf("%s: %q", name, grown)
 		}
+	}
+}
+
+// Who is halted does nothing more, with no thread (R46): the connections that it holds then are all that it will ever have.
+func TestHalt(t *testing.T) {
+	for range 20 {
+		cmd := exec.Command("sh", "-c", "while :; do :; done")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := threadsRunning(cmd.Process.Pid); n != 1 || err != nil {
+			t.Errorf("before: %d threads run, %v", n, err)
+		}
+		if err := halt(t.Context(), cmd.Process.Pid); err != nil {
+			t.Error(err)
+		}
+		if n, err := threadsRunning(cmd.Process.Pid); n != 0 || err != nil {
+			t.Errorf("halted: %d threads run, %v", n, err)
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
 	}
 }

@@ -100,12 +100,13 @@ func openH1(dial Dial, r *Report) *h1 {
 func open(dial Dial, r *Report) net.Conn {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	before := r.excuse() // it may be over when the error is looked at
 	c, err := dial(ctx)
 	if err != nil {
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			r.count(&r.Refused)
 		}
-		r.fail("connecting", err)
+		r.failWith(max(before, r.excuse()), "connecting", err)
 		time.Sleep(time.Millisecond) // a server that is gone is not to be asked as fast as the machine can
 		return nil
 	}

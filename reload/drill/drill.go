@@ -23,7 +23,7 @@ import (
 
 // Report is what the clients saw.
 type Report struct {
-	excused func() bool // nil: never
+	excused func() excuse // nil: never
 	kind    int64
 
 	mu          sync.Mutex
@@ -31,6 +31,7 @@ type Report struct {
 	OK          int64
 	Failed      int64
 	Apart       int64            // lost, each with an error, while the drill itself killed the process that held them or took their listener away
+	CutAway     int64            // of them, those on connections that were open, by a listener that was taken away: not one that was accepted may be among them
 	ClosedUnder int64            // idle connections that the server closed
 	ToldToClose int64            // connections that ended as the server asked: Connection: close, GOAWAY
 	Opened      int64            // connections
@@ -67,20 +68,46 @@ func (r *Report) count(n *int64) {
 	*n++
 }
 
+// excuse is what the drill itself does, by which something may be lost.
+type excuse int
+
+const (
+	none   excuse = iota
+	away          // it has taken the listener away
+	killed        // it kills the process
+)
+
+// excuse is what the drill does now.
+func (r *Report) excuse() excuse {
+	if r.excused == nil {
+		return none
+	}
+	return r.excused()
+}
+
 // closedUnder counts an idle connection that the server closed.
 func (r *Report) closedUnder() {
-	if r.excused != nil && r.excused() {
+	if r.excuse() == killed {
 		r.count(&r.Apart)
 		return
 	}
 	r.count(&r.ClosedUnder)
 }
 
+// fail counts what failed on a connection.
 func (r *Report) fail(what string, err error) {
-	excused := r.excused != nil && !errors.As(err, new(wrong)) && r.excused()
+	now := r.excuse()
+	if now == away && !errors.As(err, new(wrong)) {
+		r.count(&r.CutAway)
+	}
+	r.failWith(now, what, err)
+}
+
+// failWith counts what failed, with this excuse.
+func (r *Report) failWith(x excuse, what string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if excused {
+	if x != none && !errors.As(err, new(wrong)) {
 		r.Apart++
 		return
 	}
@@ -120,7 +147,7 @@ func Run(ctx context.Context, n int, clients map[string]Client) map[string]*Repo
 // kinds numbers the reports of a process.
 var kinds atomic.Int64
 
-func newReport(excused func() bool) *Report { return &Report{kind: kinds.Add(1), excused: excused} }
+func newReport(excused func() excuse) *Report { return &Report{kind: kinds.Add(1), excused: excused} }
 
 // kindShift divides the number of a request into that of its report and its own.
 const kindShift = 40
@@ -173,7 +200,7 @@ func verify(resp *http.Response, id int64) error {
 	case err != nil:
 		return err
 	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("status %d", resp.StatusCode)
+		return wrongly("status %d", resp.StatusCode)
 	case !bytes.Equal(got, payload(id)):
 		return wrongly("a wrong answer of %d bytes", len(got))
 	}

@@ -16,7 +16,7 @@ type kind struct {
 	name      string
 	roundTrip time.Duration
 	client    Client
-	excused   func() bool
+	excused   func() excuse
 	resumes   bool   // whether its sessions of TLS are resumed
 	control   Client // of a paced client: the same, without edge
 }
@@ -61,7 +61,7 @@ func (g *Rig) kinds(roundTrip time.Duration) []kind {
 	h1 := g.overTLS(raw, &tls.Config{NextProtos: []string{"http/1.1"}})
 	h2 := g.overTLS(raw, &tls.Config{NextProtos: []string{"h2"}})
 	again := g.overTLS(raw, &tls.Config{NextProtos: []string{"http/1.1"}, ClientSessionCache: tls.NewLRUClientSessionCache(0)})
-	killed, gone := g.killing.Load, func() bool { return g.killing.Load() || g.away.Load() }
+	killed, gone := g.killed, g.gone
 	return []kind{
 		{name: "h1 kept, no pause", client: KeepAlive(plain, base, 0), excused: killed},
 		{name: "h1 kept, 20 ms, TLS", client: KeepAlive(h1, base, 20*time.Millisecond), excused: killed},
@@ -82,13 +82,29 @@ func (g *Rig) kinds(roundTrip time.Duration) []kind {
 	}
 }
 
+// killed excuses what is lost while the drill kills a process that serves.
+func (g *Rig) killed() excuse {
+	if g.killing.Load() {
+		return killed
+	}
+	return none
+}
+
+// gone is killed for the clients of the listener that comes and goes.
+func (g *Rig) gone() excuse {
+	if x := g.killed(); x != none || !g.away.Load() {
+		return x
+	}
+	return away
+}
+
 // paced are the clients whose times are judged, if they are. They are near: what a round trip adds is no matter of edge's.
 func (g *Rig) paced(roundTrip time.Duration) []kind {
 	if roundTrip != 0 || !g.Times {
 		return nil
 	}
 	const base = "http://drill.localhost"
-	plain, killed := g.plain("http"), g.killing.Load
+	plain, killed := g.plain("http"), g.killed
 	app := func(ctx context.Context) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", g.app.Addr().String())
 	}

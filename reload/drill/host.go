@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -100,4 +102,45 @@ func goroutines(ctx context.Context, metrics string) (int, error) {
 		}
 	}
 	return 0, errors.New("the metrics listener does not tell of goroutines")
+}
+
+// halt stops a process, and waits until every thread of it has: the signal alone only asks them to, and one that is in the middle of an accept ends that first.
+func halt(ctx context.Context, pid int) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		return err
+	}
+	for {
+		if running, err := threadsRunning(pid); err != nil || running == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("process %d does not stop: %w", pid, ctx.Err())
+		case <-time.After(time.Millisecond): // nobody tells of it who is not the parent
+		}
+	}
+}
+
+// threadsRunning counts the threads of a process that are not stopped.
+func threadsRunning(pid int) (n int, err error) {
+	dir := fmt.Sprintf("/proc/%d/task", pid)
+	threads, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, thread := range threads {
+		stat, err := os.ReadFile(dir + "/" + thread.Name() + "/stat")
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // it has ended
+		}
+		if err != nil {
+			return 0, err
+		}
+		if _, after, ok := strings.Cut(string(stat[bytes.LastIndexByte(stat, ')')+1:]), " "); !ok || after[0] != 'T' { // proc_pid_stat(5): the name before it may hold anything
+			n++
+		}
+	}
+	return n, nil
 }

@@ -123,8 +123,9 @@ func (k *kernel) goneBy(r reset) bool {
 	return ok && !r.at.Before(since) && (r.refusal || r.at.Before(since.Add(aftermath*2)))
 }
 
-// problems are what the kernel did that it should not: resets that the drill has no reason for, and connections that it dropped.
-func (k *kernel) problems() (all []string) {
+// problems are what the kernel did that it should not: resets that the drill has no reason for, and connections that it dropped. cut is how
+// many open connections clients lost as their listener was removed: what had been accepted must be served to its end, what waited in the queue may be reset.
+func (k *kernel) problems(cut int64) (all []string) {
 	if !k.alone {
 		return nil
 	}
@@ -135,6 +136,9 @@ func (k *kernel) problems() (all []string) {
 	}
 	if k.tap == nil {
 		return all
+	}
+	if cut > int64(k.waited) {
+		all = append(all, fmt.Sprintf("open connections that the removed listener has cut: %d; it had left %d in its queue", cut, k.waited))
 	}
 	for _, r := range k.other {
 		all = append(all, fmt.Sprintf("a reset that nothing explains: %v", r))

@@ -94,7 +94,7 @@ func whole(resp *http.Response, want string) error {
 	case err != nil:
 		return err
 	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("status %d", resp.StatusCode)
+		return wrongly("status %d", resp.StatusCode)
 	case string(got) != want:
 		return wrongly("the app got %s, sent was %s", got, want)
 	}
@@ -128,7 +128,7 @@ func sums(resp *http.Response, want string) error {
 	case err != nil:
 		return err
 	case resp.StatusCode != http.StatusOK:
-		return fmt.Errorf("status %d", resp.StatusCode)
+		return wrongly("status %d", resp.StatusCode)
 	case got != want:
 		return wrongly("a wrong body of %d bytes, sum %s, want %s", n, got, want)
 	}

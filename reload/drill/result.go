@@ -58,7 +58,7 @@ func (r *Result) finish(o *Origin, events []event) {
 			r.problem("no request of %q, %v away, was answered", row.name, row.roundTrip)
 		}
 	}
-	problems := slices.Concat(r.growth(), r.kernel.problems(), r.judgeTimes(events))
+	problems := slices.Concat(r.growth(), r.kernel.problems(r.total().CutAway), r.judgeTimes(events))
 	for _, p := range problems {
 		r.problem("%s", p)
 	}
@@ -118,6 +118,7 @@ func (r *Result) total() *Report {
 		all.Failed += row.Failed
 		all.Apart += row.Apart
 		all.ClosedUnder += row.ClosedUnder
+		all.CutAway += row.CutAway
 		all.ToldToClose += row.ToldToClose
 		all.Opened += row.Opened
 		all.Refused += row.Refused

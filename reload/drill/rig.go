@@ -388,7 +388,7 @@ func (g *Rig) killServing(ctx context.Context) error {
 	g.killing.Store(true)
 	defer g.killing.Store(false)
 	after := g.edge.said()
-	if err := g.kill(pid); err != nil {
+	if err := g.kill(ctx, pid); err != nil {
 		return err
 	}
 	if _, err := g.edge.await(ctx, after, upgradeFailed); err != nil {
@@ -399,9 +399,9 @@ func (g *Rig) killServing(ctx context.Context) error {
 }
 
 // kill kills a process and takes note of the connections that it held: stopped, it opens and closes none meanwhile.
-func (g *Rig) kill(pid int) error {
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		return err
+func (g *Rig) kill(ctx context.Context, pid int) error {
+	if err := halt(ctx, pid); err != nil {
+		return errors.Join(err, syscall.Kill(pid, syscall.SIGKILL))
 	}
 	held, err := connectionsOf(pid)
 	now := time.Now()

@@ -36,7 +36,7 @@ func altered(alter func([]byte) []byte) http.HandlerFunc {
 }
 
 // Each client takes every byte seriously: an answer that is altered, that is short, or another status, or none at all, is a failure, and one
-// that is whole is not. A wrong answer is never excused, an error is.
+// that is whole is not. A wrong answer or status is never excused, an error is; if its listener was taken away, it is told that its connection was open.
 func TestStrict(t *testing.T) {
 	clients := map[string]func(Dial, string) Client{
 		"kept":      func(d Dial, base string) Client { return KeepAlive(d, base, 0) },
@@ -60,7 +60,7 @@ func TestStrict(t *testing.T) {
 		"a flipped bit":   {handler: altered(flip), failed: true},
 		"a short answer":  {handler: altered(func(b []byte) []byte { return b[:len(b)-1] }), failed: true},
 		"another status": {handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }),
-			failed: true, excused: true},
+			failed: true},
 		"no answer": {handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), failed: true, excused: true},
 	}
 	for clientName, client := range clients {
@@ -75,11 +75,14 @@ func TestStrict(t *testing.T) {
 				dial := func(ctx context.Context) (net.Conn, error) {
 					return new(net.Dialer).DialContext(ctx, "tcp", srv.Listener.Addr().String())
 				}
-				for _, excuse := range excuses(server.failed) {
-					r := once(client(dial, "http://a.test"), func() bool { return excuse })
-					want := server.failed && !(excuse && server.excused)
+				for _, x := range excuses(server.failed) {
+					r := once(client(dial, "http://a.test"), func() excuse { return x })
+					want := server.failed && !(x != none && server.excused)
 					if (r.Failed > 0) != want || (r.OK > 0) == server.failed || server.failed && !want && r.Apart == 0 {
-						t.Errorf("excuse: %v: %v", excuse, r)
+						t.Errorf("excuse %v: %v", x, r)
+					}
+					if clientName != "pipelined" && (r.CutAway > 0) != (server.excused && x == away) { // which leaves the second of two answers where the first is wrong
+						t.Errorf("excuse %v: of open connections %d; %v", x, r.CutAway, r)
 					}
 				}
 			})
@@ -87,16 +90,35 @@ func TestStrict(t *testing.T) {
 	}
 }
 
-// excuses are whether the drill excuses an error; where none is expected there is nothing to excuse.
-func excuses(failed bool) []bool {
+// excuses are why the drill may excuse an error; where none is expected there is nothing to excuse.
+func excuses(failed bool) []excuse {
 	if failed {
-		return []bool{false, true}
+		return []excuse{none, away, killed}
 	}
-	return []bool{false}
+	return []excuse{none}
+}
+
+// A connect is excused by what was so when it began, and no open connection is lost by it: the error is looked at when it may be over.
+func TestExcusedConnect(t *testing.T) {
+	ln := listen(t)
+	ln.Close()
+	for _, x := range []excuse{none, away, killed} {
+		now := x
+		r := newReport(func() excuse { return now })
+		dial := func(ctx context.Context) (net.Conn, error) {
+			c, err := new(net.Dialer).DialContext(ctx, "tcp", ln.Addr().String())
+			now = none
+			return c, err
+		}
+		open(dial, r)
+		if r.Refused != 1 || r.CutAway != 0 || (r.Apart == 1) != (x != none) || (r.Failed == 1) != (x == none) {
+			t.Errorf("excuse %v: %v", x, r)
+		}
+	}
 }
 
 // once runs a client until it has seen one answer at least, or one failure.
-func once(c Client, excused func() bool) *Report {
+func once(c Client, excused func() excuse) *Report {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := newReport(excused)
 	go func() {
