@@ -37,12 +37,15 @@ dir = "DIR/certs"
 [[vhost]]
 hosts = ["app.localhost"]
 listeners = ["https", "http"]
+access = "public"
 proxy = "http://UP"
 [log]
 access = "DIR/access.log"
 `
 
 var relayRequest = []byte("GET /a/b?c=d HTTP/1.1\r\nHost: app.localhost\r\nUser-Agent: test\r\nAccept: */*\r\nCookie: a=b; c=d\r\n\r\n")
+
+var relayAnswer = append([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\n\r\n"), make([]byte, 1024)...)
 
 // here runs edge in the test's own process, and gives the addresses of its listeners.
 func here(t testing.TB, dir, config string) map[string]string {
@@ -85,8 +88,8 @@ func here(t testing.TB, dir, config string) map[string]string {
 	return addrs
 }
 
-// answerer is an upstream that allocates nothing: whatever comes is a request.
-func answerer(t testing.TB, answer []byte) (addr string) {
+// answerer is an upstream that allocates nothing: whatever comes is a request, at which look may look.
+func answerer(t testing.TB, answer []byte, look func(request []byte)) (addr string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -103,9 +106,11 @@ func answerer(t testing.TB, answer []byte) (addr string) {
 				defer c.Close()
 				buf := make([]byte, 64<<10)
 				for {
-					if _, err := c.Read(buf); err != nil {
+					n, err := c.Read(buf)
+					if err != nil {
 						return
 					}
+					look(buf[:n])
 					c.Write(answer)
 				}
 			}()
@@ -115,11 +120,11 @@ func answerer(t testing.TB, answer []byte) (addr string) {
 }
 
 // asker gives what asks one question over a kept connection, and reads the answer.
-func asker(t testing.TB, c net.Conn) func() {
+func asker(t testing.TB, c net.Conn, request []byte) func() {
 	buf := make([]byte, 64<<10)
 	size := 0 // of the answer, as soon as there was one
 	return func() {
-		if _, err := c.Write(relayRequest); err != nil {
+		if _, err := c.Write(request); err != nil {
 			t.Fatal(err)
 		}
 		n, err := c.Read(buf)
@@ -138,25 +143,46 @@ func asker(t testing.TB, c net.Conn) func() {
 // relay gives what asks edge over HTTPS and over HTTP.
 func relay(t testing.TB) (overTLS, plain func()) {
 	dir := t.TempDir()
-	up := answerer(t, append([]byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 1024\r\n\r\n"), make([]byte, 1024)...))
+	up := answerer(t, relayAnswer, func([]byte) {})
 	addrs := here(t, dir, strings.NewReplacer("DIR", dir, "UP", up).Replace(relaySite))
+	c := dialHere(t, dir, addrs["https"], "app.localhost")
+	p, err := net.Dial("tcp", addrs["http"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return asker(t, c, relayRequest), asker(t, p, relayRequest)
+}
+
+// dialHere connects to an edge that runs here with certificates of its own.
+func dialHere(t testing.TB, dir, addr, name string) net.Conn {
+	t.Helper()
 	ca, err := os.ReadFile(filepath.Join(dir, "certs", "ca.pem"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
-	c, err := tls.Dial("tcp", addrs["https"], &tls.Config{ServerName: "app.localhost", RootCAs: roots})
+	c, err := tls.Dial("tcp", addr, &tls.Config{ServerName: name, RootCAs: roots})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	p, err := net.Dial("tcp", addrs["http"])
-	if err != nil {
-		t.Fatal(err)
+	return c
+}
+
+// allocations is how many so many calls make.
+func allocations(n int, ask func()) uint64 {
+	for range n / 10 {
+		ask()
 	}
-	t.Cleanup(func() { p.Close() })
-	return asker(t, c), asker(t, p)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range n {
+		ask()
+	}
+	runtime.ReadMemStats(&after)
+	return after.Mallocs - before.Mallocs
 }
 
 // A relayed request allocates nothing, with all that a product does for it: TLS on loopback, routing, the access log. What little is counted
@@ -169,16 +195,7 @@ func TestAllocRelay(t *testing.T) {
 	const n, limit = 10_000, 100
 	overTLS, plain := relay(t)
 	for name, ask := range map[string]func(){"TLS": overTLS, "plain": plain} {
-		for range n / 10 {
-			ask()
-		}
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		for range n {
-			ask()
-		}
-		runtime.ReadMemStats(&after)
-		got := after.Mallocs - before.Mallocs
+		got := allocations(n, ask)
 		t.Logf("%s: %d relayed requests made %d allocations", name, n, got)
 		if got >= limit {
 			t.Errorf("%s: these are too many", name)

@@ -23,7 +23,7 @@ import (
 	"time"
 )
 
-//go:embed nginx.conf haproxy.cfg Caddyfile edge.toml origin.conf openssl.cnf
+//go:embed sessions.toml sessions.lua nginx.conf haproxy.cfg Caddyfile edge.toml origin.conf openssl.cnf
 var configs embed.FS
 
 // wantedTLS is what every contestant must negotiate with the load generators' offer (openssl.cnf).
@@ -48,6 +48,7 @@ type site struct {
 	Origin          int
 	Cert, Key, Both string
 	Files           string
+	State           string // edge's state directory, where it must outlive its start
 	Body            string // of /1k
 	Log             bool
 }
@@ -112,7 +113,7 @@ func (l *lab) build(ctx context.Context, edge string) (string, error) {
 
 // furnish writes what the servers serve and show, and chooses everybody's ports.
 func (l *lab) furnish() error {
-	l.site = site{Files: filepath.Join(l.dir, "www"), Body: strings.Repeat("x", kib)}
+	l.site = site{Files: filepath.Join(l.dir, "www"), State: filepath.Join(l.dir, "state"), Body: strings.Repeat("x", kib)}
 	if err := os.MkdirAll(filepath.Join(l.site.Files, "static"), 0o755); err != nil {
 		return err
 	}
@@ -167,7 +168,7 @@ func (l *lab) certify() error {
 		Subject:               pkix.Name{CommonName: "localhost"},
 		NotBefore:             time.Now().Add(-time.Hour),
 		NotAfter:              time.Now().Add(24 * time.Hour),
-		DNSNames:              []string{"localhost"},
+		DNSNames:              []string{"localhost", "*.test"},
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
 		IsCA:                  true,
 		BasicConstraintsValid: true,

@@ -26,6 +26,7 @@ type options struct {
 	edge     string        // the program; "": built from the tree
 	write    bool
 	profile  bool
+	sessions int // of people who have logged in, whose cost is measured in place of all else; 0: none
 }
 
 func main() {
@@ -59,12 +60,13 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&opts.edge, "edge", "", "a program to measure in place of one built from this tree")
 	flags.BoolVar(&opts.write, "write", false, "put the table into docs/BENCHMARKS.md")
 	flags.BoolVar(&opts.profile, "profile", false, "show where the time goes, in place of measuring (strace, perf)")
+	flags.IntVar(&opts.sessions, "sessions", 0, "measure, in place of the peers, what the check of so many `logins` costs")
 	if err := flags.Parse(args); err != nil {
 		return opts, err
 	}
 	opts.duration = time.Duration(*seconds) * time.Second
-	if opts.rounds < 1 || *seconds < 1 || flags.NArg() > 0 {
-		return opts, errors.New("rounds and seconds are at least 1, and there are only flags")
+	if opts.rounds < 1 || *seconds < 1 || opts.sessions < 0 || flags.NArg() > 0 {
+		return opts, errors.New("rounds and seconds are at least 1, sessions are not below 0, and there are only flags")
 	}
 	var err error
 	if opts.works, err = chooseWorks(*only); err != nil {
@@ -80,6 +82,9 @@ func run(ctx context.Context, opts options) error {
 		return err
 	}
 	defer l.close()
+	if opts.sessions > 0 {
+		return l.measureSessions(ctx, opts)
+	}
 	contestants := slices.Concat([]server{edge}, l.available(ctx, opts.peers))
 	facts, err := l.meet(ctx, contestants)
 	if err != nil {

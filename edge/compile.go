@@ -127,7 +127,7 @@ func (snap *Snapshot) handler(v *conf.Vhost, r *conf.Route, tunnels *tunnel.Regi
 	case r.Proxy != nil:
 		u := snap.upstreams[r.Proxy]
 		p := &proxy.Proxy{
-			Upstream: u, StripCookies: proxy.WithoutCookie(sessions.StripCookies, u.Cookie), Tunnels: tunnels,
+			Upstream: u, OwnCookie: proxy.OrCookie(sessions.OwnCookie, u.Cookie), Tunnels: tunnels,
 			Rules: requestRules(&r.Rules), Identity: proxy.NewIdentity(v.Identity, snap.identityNames), Forwarded: r.Forwarded || r.Proxy.Forwarded,
 		}
 		if r.StripPrefix {

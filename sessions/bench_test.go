@@ -1,8 +1,10 @@
 package sessions
 
 import (
+	"bytes"
 	"database/sql"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,17 +18,22 @@ const manyLive = 100_000
 // fillStore makes so many live sessions of virtual hosts, each below a login of its own, of users of the store, and gives their Cookie fields.
 func (w *world) fillStore(n int) (fields [][]byte) {
 	w.t.Helper()
-	now := w.clock.Now()
+	return fill(w.t, w.db, w.clock.Now(), w.conf.Lifetime, wikiID, n)
+}
+
+// fill is fillStore for any DB and virtual host. The users are user0 to user999, in turns.
+func fill(t testing.TB, db *DB, now time.Time, lifetime time.Duration, vhost string, n int) (fields [][]byte) {
+	t.Helper()
 	for len(fields) < n {
-		err := w.db.file.Write(background, func(tx *sql.Tx) error {
+		err := db.file.Write(background, func(tx *sql.Tx) error {
 			for range min(1000, n-len(fields)) {
-				login, child := w.db.newHandle(), w.db.newHandle()
+				login, child := db.newHandle(), db.newHandle()
 				user := fmt.Sprintf("user%d", len(fields)%1000)
 				hash := child.hash()
 				rec := record{Secret: hash[:], User: user, Epoch: 1, Level: AAL1, Login: now.UnixMilli(), Seen: now.UnixMilli()}
 				top := rec
 				top.Address, top.Agent = "192.0.2.1", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36"
-				rec.Vhost = wikiID
+				rec.Vhost = vhost
 				for i, r := range []record{top, rec} {
 					data, err := json.Marshal(r)
 					if err != nil {
@@ -34,7 +41,7 @@ func (w *world) fillStore(n int) (fields [][]byte) {
 					}
 					id := [][]byte{login.id[:], child.id[:]}[i]
 					if _, err := tx.Exec("INSERT INTO session(id, parent, user, abs_exp, data) VALUES(?, ?, ?, ?, ?)",
-						id, login.id[:], user, now.Add(w.conf.Lifetime).UnixMilli(), string(data)); err != nil {
+						id, login.id[:], user, now.Add(lifetime).UnixMilli(), string(data)); err != nil {
 						return err
 					}
 				}
@@ -43,10 +50,35 @@ func (w *world) fillStore(n int) (fields [][]byte) {
 			return nil
 		})
 		if err != nil {
-			w.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
 	return fields
+}
+
+var (
+	fillDir     = flag.String("fill", "", "a state directory, in which TestFill makes sessions for bench")
+	fillVhost   = flag.String("fill-vhost", "", "the virtual host that they are of")
+	fillNumber  = flag.Int("fill-number", manyLive, "how many they are")
+	fillCookies = flag.String("fill-cookies", "", "the file to be made with their Cookie fields, one a line")
+)
+
+// TestFill is no test: bench has it prepare a state directory before edge starts, for which no program that is delivered has a command.
+func TestFill(t *testing.T) {
+	if *fillDir == "" {
+		t.Skip("it is for bench")
+	}
+	db, err := Open(*fillDir, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := fill(t, db, time.Now(), time.Hour, *fillVhost, *fillNumber)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(*fillCookies, append(bytes.Join(fields, []byte("\n")), '\n'), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func heap() uint64 {

@@ -139,7 +139,7 @@ func newEntry(r *row, p *person) *entry {
 func (e *entry) identity(of *state) *Identity {
 	k := e.who.Load()
 	if k == nil || k.of != of {
-		k = &known{Identity{User: of.Name, Groups: of.Groups, Session: e.login, Since: time.UnixMilli(e.since), Level: e.level}, of}
+		k = &known{Identity{User: of.Name, Groups: of.Groups, Email: of.Email, Session: e.login, Since: time.UnixMilli(e.since), Level: e.level}, of}
 		e.who.Store(k)
 	}
 	return &k.Identity

@@ -43,13 +43,13 @@ func cookieValue(pair []byte, name string) (value []byte, ok bool) {
 }
 
 // StripCookies returns the Cookie field without our cookies, for an upstream; nil when nothing is left. Where there is none of ours
-// it is the same slice and nothing is allocated; else a new one. A cookie is ours by its prefix, whatever the case.
+// it is the same slice and nothing is allocated; else a new one.
 func StripCookies(field []byte) []byte {
 	ours := false
 	for rest := field; len(rest) > 0 && !ours; {
 		var pair []byte
 		pair, rest = nextCookie(rest)
-		ours = isOurs(pair)
+		ours = OwnCookie(pair)
 	}
 	if !ours {
 		return field
@@ -58,7 +58,7 @@ func StripCookies(field []byte) []byte {
 	for len(field) > 0 {
 		var pair []byte
 		pair, field = nextCookie(field)
-		if len(pair) == 0 || isOurs(pair) {
+		if len(pair) == 0 || OwnCookie(pair) {
 			continue
 		}
 		if kept != nil {
@@ -69,7 +69,8 @@ func StripCookies(field []byte) []byte {
 	return kept
 }
 
-func isOurs(pair []byte) bool {
+// OwnCookie says whether a pair of a Cookie field is a cookie of ours: by its prefix, whatever the case.
+func OwnCookie(pair []byte) bool {
 	return len(pair) >= len(cookiePrefix) && bytes.EqualFold(pair[:len(cookiePrefix)], []byte(cookiePrefix))
 }
 

@@ -7,6 +7,7 @@ package h1
 import (
 	"bytes"
 	"math"
+	"slices"
 
 	"edge/edge/wire"
 )
@@ -83,8 +84,12 @@ func (h *head) parseFields(text []byte) error {
 		}
 	}
 	h.dropNamed()
+	h.fields = slices.Grow(h.fields, added)
 	return nil
 }
+
+// added is how many fields may be appended to those of a head without an allocation: that it is private, a cookie, and what a rule says.
+const added = 4
 
 // lines looks for the empty line at the end of a section of lines, as its bytes come. A line that ends with LF or CR alone is an error at
 // once: who sends such lines sends an empty one like that too, and would wait.

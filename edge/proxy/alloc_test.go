@@ -99,8 +99,10 @@ func TestNoAllocations(t *testing.T) {
 		least := spec("http://"+parrot(t, answer), "http://"+parrot(t, answer))
 		least.LeastConnections = true
 		for _, spec := range []*conf.Upstream{one, several, least} {
-			p := &Proxy{Upstream: pool(t, spec)}
+			p := &Proxy{Upstream: pool(t, spec), OwnCookie: OrCookie(own, "at")}
 			x, s := frequentRequest()
+			x.Groups, x.Email, x.Assertion = []string{"staff", "a, b", "users"}, "alice@a.test", strings.Repeat("x", 600)
+			x.Fields = x.Fields.Add("cookie", "a=b; at=1; ours=1; c=d")
 			if n := testing.AllocsPerRun(5000, func() { p.Serve(x) }); n > 0 || s.status != 200 || s.got != 1024 {
 				t.Errorf("%s, %d targets: %v allocations; status %d, %d bytes, %v", name, len(spec.Targets), n, s.status, s.got, x.Record.Err)
 			}

@@ -15,12 +15,18 @@ type fieldScratch struct {
 	text   []byte
 }
 
-// maxScratch bounds what is kept for the next request.
-const maxScratch = 64
+// These bound what is kept for the next request.
+const (
+	maxScratch     = 64
+	maxScratchText = 16 << 10
+)
 
 func (s *fieldScratch) reset() {
 	if cap(s.fields) > maxScratch {
 		s.fields = nil
+	}
+	if cap(s.text) > maxScratchText {
+		s.text = nil
 	}
 	clear(s.fields)
 	s.fields, s.text = s.fields[:0], s.text[:0]
@@ -63,8 +69,8 @@ func (p *Proxy) fields(x *wire.Exchange, s *fieldScratch) wire.Fields {
 		if string(field.Name) == "referer" && bytes.Contains(field.Value, ofLogin) {
 			continue
 		}
-		if p.StripCookies != nil && string(field.Name) == "cookie" {
-			if field.Value = p.StripCookies(field.Value); len(field.Value) == 0 {
+		if p.OwnCookie != nil && string(field.Name) == "cookie" {
+			if field.Value = s.addOthers(field.Value, p.OwnCookie); len(field.Value) == 0 {
 				continue
 			}
 		}

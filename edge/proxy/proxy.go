@@ -18,13 +18,13 @@ const StatusClientClosed = 499
 
 // Proxy relays to one upstream.
 type Proxy struct {
-	Upstream     *upstream.Upstream
-	StripCookies func([]byte) []byte // takes our own cookies out of a Cookie field; nil: we have none
-	Tunnels      *tunnel.Registry    // has the tunnels while they are open; nil: nothing has
-	Rules        Rules               // what is set and removed among the request's fields
-	Identity     *Identity           // by which fields the upstream is told who asks; nil: the default ones
-	Forwarded    bool                // the upstream gets Forwarded (RFC 7239) too
-	Strip        int                 // so many bytes of the path are the route's, and do not go upstream; a slash must follow them
+	Upstream  *upstream.Upstream
+	OwnCookie func(pair []byte) bool // says whether a pair of a Cookie field is for us and no target; nil: we have none
+	Tunnels   *tunnel.Registry       // has the tunnels while they are open; nil: nothing has
+	Rules     Rules                  // what is set and removed among the request's fields
+	Identity  *Identity              // by which fields the upstream is told who asks; nil: the default ones
+	Forwarded bool                   // the upstream gets Forwarded (RFC 7239) too
+	Strip     int                    // so many bytes of the path are the route's, and do not go upstream; a slash must follow them
 }
 
 // Serve relays x to one target after the other until one takes the connection: nothing was sent before. Where the configuration has retries,

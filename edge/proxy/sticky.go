@@ -42,25 +42,39 @@ func named(u *upstream.Upstream, fields wire.Fields) (t *upstream.Target) {
 	return t
 }
 
-// WithoutCookie gives what takes this cookie out of a Cookie field, besides those that strip takes out of it.
-func WithoutCookie(strip func([]byte) []byte, name string) func([]byte) []byte {
+// OrCookie says of the cookie of this name, too, that it is ours.
+func OrCookie(ours func(pair []byte) bool, name string) func(pair []byte) bool {
 	if name == "" {
-		return strip
+		return ours
 	}
-	return func(field []byte) []byte {
-		var kept []byte
-		pairs(strip(field), func(pair []byte) bool {
-			if _, ours := valueOf(pair, name); ours || len(pair) == 0 {
-				return false
-			}
-			if kept != nil {
-				kept = append(kept, "; "...)
-			}
-			kept = append(kept, pair...)
+	return func(pair []byte) bool {
+		_, leads := valueOf(pair, name)
+		return leads || ours(pair)
+	}
+}
+
+// addOthers is add, for a Cookie field without our cookies. Where there is none of ours it is the field as it came.
+func (s *fieldScratch) addOthers(field []byte, ours func(pair []byte) bool) []byte {
+	found := false
+	pairs(field, func(pair []byte) bool {
+		found = ours(pair)
+		return found
+	})
+	if !found {
+		return field
+	}
+	start := len(s.text)
+	pairs(field, func(pair []byte) bool {
+		if len(pair) == 0 || ours(pair) {
 			return false
-		})
-		return kept
-	}
+		}
+		if len(s.text) > start {
+			s.text = append(s.text, "; "...)
+		}
+		s.text = append(s.text, pair...)
+		return false
+	})
+	return s.text[start:]
 }
 
 var nameSetCookie = []byte("set-cookie")

@@ -53,7 +53,7 @@ func leading(t *testing.T, targets ...string) (*Proxy, []string) {
 	for _, target := range u.Targets() {
 		cookies = append(cookies, "at="+target.ID)
 	}
-	return &Proxy{Upstream: u, StripCookies: WithoutCookie(strip, "at")}, cookies
+	return &Proxy{Upstream: u, OwnCookie: OrCookie(own, "at")}, cookies
 }
 
 // ours gives the cookie that an answer sets, besides the target's own.
@@ -68,6 +68,29 @@ func ours(t *testing.T, resp *http.Response) (cookie string) {
 		cookie = set[1]
 	}
 	return cookie
+}
+
+// What goes to a target of a Cookie field; where nothing is ours it is not ours to tidy up.
+func TestOthersCookies(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                       "",
+		"a=b":                    "a=b",
+		"a=b;c=d; ":              "a=b;c=d; ",
+		"ours=1":                 "",
+		"ours=1; ":               "",
+		"at=x; ours=1":           "",
+		"a=b; ours=1":            "a=b",
+		"at=x;a=b":               "a=b",
+		"a=b; ours=1;  c=d ":     "a=b; c=d",
+		"a=b; at=;; ours=1; c":   "a=b; c",
+		"\tours=1;\tat=2;\tat":   "at",
+		"ours=11; bat=1; ours=1": "ours=11; bat=1",
+	} {
+		s := fieldScratch{text: []byte("before")}
+		if got := s.addOthers([]byte(in), OrCookie(own, "at")); string(got) != want || string(s.text[:6]) != "before" {
+			t.Errorf("%q becomes %q, want %q", in, got, want)
+		}
+	}
 }
 
 // A client stays with its target: the first answer sets the cookie, no other one does, and targets never see it.
