@@ -462,3 +462,78 @@ func TestAttackAcrossGenerations(t *testing.T) {
 		return rest(c, stale) == 401
 	})
 }
+
+// 56: a virtual host that a reload takes away while somebody logs in gets no code; a code for it is worth nothing there, and what it was made for is
+// again there when the host is; a login host that goes takes every session with it, and gives them back.
+func TestAttackMidReload(t *testing.T) {
+	dir := t.TempDir()
+	whole := strings.ReplaceAll(attacked, "UP", mirror(t))
+	without := strings.Replace(whole, `hosts = ["site.localhost"]`, `hosts = ["gone.localhost"]`, 1)
+	i := strings.Index(whole, "[[vhost]]")
+	open := strings.NewReplacer("[login]\nhost = \"login.localhost\"\n", "", `access = "login"`, "", `access = ["group:admin"]`, "", `access = "public"`, "").Replace(whole[:i]) +
+		"[[vhost]]\nhosts = [\"other.localhost\"]\necho = true\n"
+	p := startIn(t, dir, "edge", whole)
+	p.user("correct horse", "add", "alice")
+	reload := func(text string) {
+		t.Helper()
+		write(t, dir, text)
+		p.reload()
+	}
+	_, port, _ := net.SplitHostPort(p.addr("https"))
+	site, login := "https://site.localhost:"+port, &url.URL{Scheme: "https", Host: "login.localhost:" + port, Path: "/login"}
+
+	slow := p.person()
+	_, form := visit(t, slow, site+"/x")
+	reload(without)
+	seal := flowField.FindStringSubmatch(form)
+	at, body := send(t, slow, login, url.Values{"f": {seal[1]}, "name": {"alice"}, "password": {"correct horse"}})
+	if at.Hostname() != "login.localhost" || strings.Contains(body, "code=") {
+		t.Errorf("the login for what is gone leads to %s:\n%s", at, body)
+	}
+	reload(whole)
+
+	quick := p.person()
+	_, form = visit(t, quick, site+"/x")
+	seal = flowField.FindStringSubmatch(form)
+	reload(without)
+	reload(whole) // nothing is lost by it
+	quick.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
+		if r.URL.Path == "/.edge/auth/callback" {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	r, err := http.NewRequest("POST", login.String(), strings.NewReader(url.Values{"f": {seal[1]}, "name": {"alice"}, "password": {"correct horse"}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Origin", "https://"+login.Host)
+	resp, err := quick.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	callback := resp.Header.Get("Location")
+	if !strings.HasPrefix(callback, site+"/.edge/auth/callback?code=") {
+		t.Fatalf("no code: %d %q", resp.StatusCode, callback)
+	}
+	reload(without)
+	if resp, _ := askOnce(t, quick, "GET", callback, nil); resp.StatusCode != http.StatusMisdirectedRequest || len(resp.Cookies()) > 0 {
+		t.Errorf("the code of what is gone: %d %v", resp.StatusCode, resp.Cookies())
+	}
+	reload(whole)
+	quick.CheckRedirect = nil
+	if at, body := visit(t, quick, callback); at.String() != site+"/x" {
+		t.Errorf("the host is there again, and the code leads to %s:\n%s", at, body)
+	}
+
+	reload(open)
+	if resp, body := askOnce(t, quick, "GET", "https://other.localhost:"+port+"/.edge/auth/callback?code=x&flow=y", nil); resp.StatusCode != 404 {
+		t.Errorf("without a login, its paths: %d %s", resp.StatusCode, body)
+	}
+	reload(whole)
+	if at, _ := visit(t, quick, site+"/x"); at.String() != site+"/x" {
+		t.Errorf("the login is there again, and its session leads to %s", at)
+	}
+}

@@ -98,3 +98,7 @@ func redirect(w http.ResponseWriter, location string) {
 	w.Header().Set("Referrer-Policy", "no-referrer") // the address that leads here may hold a code
 	w.WriteHeader(http.StatusSeeOther)
 }
+
+// forgetPages has the browser forget what it keeps of this origin's pages, those for its back button too: what an app lets it keep, or says nothing
+// of, it would show to the next one who sits there.
+func forgetPages(w http.ResponseWriter) { w.Header().Set("Clear-Site-Data", `"cache"`) }
