@@ -98,7 +98,9 @@ func (s *Service) begin(f flow, authority string, cookie []byte) (location strin
 	}
 	set := append(s.surplus(cookie), newCookie(f.cookieName(), sealed, int(flowLife/time.Second)))
 	for _, c := range set {
-		setCookies = append(setCookies, c.String())
+		if text := c.String(); text != "" { // a client may say names that no field can carry
+			setCookies = append(setCookies, text)
+		}
 	}
 	return s.loginURL(port) + "/login?f=" + blob, setCookies, nil
 }

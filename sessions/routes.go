@@ -27,6 +27,8 @@ func (rs routes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !ok:
 		rs.service.show(w, r, http.StatusNotFound, "missing", view{Base: rs.base})
+	case replayable(r) && (at.onlyGet || r.Method != http.MethodGet && r.Method != http.MethodHead):
+		w.WriteHeader(http.StatusTooEarly)
 	case at.get != nil && (r.Method == http.MethodGet || r.Method == http.MethodHead && !at.onlyGet):
 		at.get(w, r)
 	case at.post != nil && r.Method == http.MethodPost:
@@ -36,6 +38,10 @@ func (rs routes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rs.service.show(w, r, http.StatusMethodNotAllowed, "missing", view{Base: rs.base})
 	}
 }
+
+// replayable says whether r came as early data of TLS, which anybody on the way can send again (RFC 8470). We take none; a proxy in front says so
+// if it does, and the client sends the request once more when it gets 425.
+func replayable(r *http.Request) bool { return len(r.Header["Early-Data"]) > 0 }
 
 func (at route) allow() string {
 	switch {
@@ -92,3 +98,7 @@ func redirect(w http.ResponseWriter, location string) {
 	w.Header().Set("Referrer-Policy", "no-referrer") // the address that leads here may hold a code
 	w.WriteHeader(http.StatusSeeOther)
 }
+
+// forgetPages has the browser forget what it keeps of this origin's pages, those for its back button too: what an app lets it keep, or says nothing
+// of, it would show to the next one who sits there.
+func forgetPages(w http.ResponseWriter) { w.Header().Set("Clear-Site-Data", `"cache"`) }

@@ -128,6 +128,7 @@ func (v *vhostPages) logOut(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v.loggedOutBy(r, old)
+	forgetPages(w)
 	_, port := splitAuthority(r.Host)
 	redirect(w, v.loginURL(port)+"/logged-out")
 }
