@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -449,5 +451,49 @@ func TestCondition4UsesAreBatched(t *testing.T) {
 	}
 	if noted > 20 || noted < 10 {
 		t.Errorf("%d uses were noted in a day, want about one each 72 minutes", noted)
+	}
+}
+
+// What Lookup tells of a person is all that is known, as on the login's own pages.
+func TestLookupTellsAll(t *testing.T) {
+	w := newWorld(t)
+	u := w.users.all["alice"]
+	u.Email = "alice@example.org"
+	w.users.all["alice"] = u
+	field := w.session("alice")
+	who, err := w.Lookup(field, wikiID)
+	l, err2 := w.current(background, field, sessionCookie, wikiID)
+	if err != nil || err2 != nil || l == nil || !reflect.DeepEqual(who, l.identity()) || who.Email != u.Email {
+		t.Errorf("%+v, %v; %+v, %v", who, err, l, err2)
+	}
+}
+
+// Requests that come at once, when another process alone has seen the session for long, are all of the same opinion.
+func TestUsedElsewhereAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.run(w.process)
+	field := w.session("alice")
+	for range 20 {
+		if who, err := w.Lookup(field, wikiID); who == nil || err != nil {
+			t.Fatal(who, err)
+		}
+		w.clock.pass(w.conf.Idle + time.Second)
+		w.exec(fmt.Sprintf("UPDATE session SET data = json_set(data, '$.seen', %d)", w.db.millis()))
+		var lost atomic.Int64
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if who, err := w.Lookup(field, wikiID); who == nil || err != nil {
+					lost.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if n := lost.Load(); n > 0 {
+			t.Fatalf("%d of 8 requests were of nobody", n)
+		}
+		if w.clock.Now().After(time.Date(2026, 11, 28, 8, 0, 0, 0, time.UTC)) {
+			field = w.session("alice")
+		}
 	}
 }

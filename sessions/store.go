@@ -39,7 +39,12 @@ type live struct {
 }
 
 func (l *live) identity() *Identity {
-	return &Identity{User: l.user.Name, Groups: l.user.Groups, Email: l.user.Email, Session: l.parent, Since: l.since(), Level: l.level()}
+	return l.user.identity(l.parent, l.Login, l.level())
+}
+
+// identity is the user in a session below this login, proved at since (Unix milliseconds).
+func (u User) identity(login uuid.UUID, since int64, level Level) *Identity {
+	return &Identity{User: u.Name, Groups: u.Groups, Email: u.Email, Session: login, Since: time.UnixMilli(since), Level: level}
 }
 
 // current is the session of a cookie, if it has not ended in any way; else nil.
