@@ -205,7 +205,6 @@ var refused = []struct {
 	{ErrBusy, http.StatusServiceUnavailable},
 	{ErrNoInvite, http.StatusForbidden},
 	{ErrBadCode, http.StatusForbidden},
-	{ErrTooManyCodes, http.StatusTooManyRequests},
 	{ErrTooLate, http.StatusForbidden},
 	{ErrBadPasskey, http.StatusForbidden},
 	{ErrTooMany, http.StatusConflict},

@@ -294,13 +294,8 @@ func (s *Store) EditGroups(ctx context.Context, name string, add, remove []strin
 		return err
 	}
 	return s.change(ctx, name, func(tx *sql.Tx, name string) error {
-		var data []byte
-		err := tx.QueryRow("SELECT data FROM user WHERE name = ?", name).Scan(&data)
-		if errors.Is(err, sql.ErrNoRows) {
-			return sessions.ErrNoUser
-		}
-		var rec record
-		if err := errors.Join(err, json.Unmarshal(data, &rec)); err != nil {
+		rec, err := readIn(tx, name)
+		if err != nil {
 			return err
 		}
 		groups := slices.DeleteFunc(rec.Groups, func(g string) bool { return slices.Contains(remove, g) })
