@@ -432,3 +432,17 @@ func TestStepUp(t *testing.T) {
 		t.Errorf("at %s, %v", p.url, third.jar[vault])
 	}
 }
+
+// Who has but the password and a browser that was left alone does not get at the second factors by a change of the password.
+func TestPasswordIsNoSecondFactor(t *testing.T) {
+	w, seed, _ := withTOTP(t)
+	b, p := w.half("https://" + wiki + "/")
+	b.give(p, "code", w.code(seed, 0))
+	w.clock.pass(sureFor + time.Second)
+	p = b.post(login+"/account/password", url.Values{"current": {"correct horse"}, "new": {"horse battery"}, "again": {"horse battery"}})
+	wantPage(t, p, http.StatusOK, "<strong>alice</strong>")
+	b.post(login+"/account/totp/remove", nil)
+	if f, err := w.users.Factors(background, "alice"); err != nil || !f.Any() {
+		t.Errorf("the authenticator app is gone: %+v, %v", f, err)
+	}
+}

@@ -226,10 +226,11 @@ func (s *Store) create(r *http.Request, w http.ResponseWriter, session *gorilla.
 	return nil
 }
 
-// login prepares a session to be saved as the login of a user who has just proved to be it; Save completes the row.
-func (s *Store) login(session *gorilla.Session, user User, level Level) *row {
-	now := s.db.now()
-	r := &row{expires: now.Add(s.lifetime).UnixMilli(), record: record{User: user.Name, Epoch: user.Epoch, Level: level, Login: now.UnixMilli(), Seen: now.UnixMilli()}}
+// login prepares a session to be saved as the login of a user who has proved to be it, at since; Save completes the row.
+func (s *Store) login(session *gorilla.Session, user User, level Level, since time.Time) *row {
+	r := &row{expires: since.Add(s.lifetime).UnixMilli(), record: record{
+		User: user.Name, Epoch: user.Epoch, Level: level, Login: since.UnixMilli(), Seen: s.db.millis(),
+	}}
 	session.Values = map[any]any{insertKey{}: insert{row: r}}
 	return r
 }

@@ -71,7 +71,11 @@ func (p *loginPages) newPassword(w http.ResponseWriter, r *http.Request, l *live
 		p.noteRefused(r, eventPassword, l.User, err)
 		return nil, err
 	}
-	renewed, err := p.newLogin(w, r, user, l.level())
+	since := p.db.now()
+	if l.level() > AAL1 {
+		since = l.since() // a password alone does not prove anew what more was proved
+	}
+	renewed, err := p.newLogin(w, r, user, l.level(), since)
 	if err == nil {
 		p.note(r, Entry{Event: eventPassword, User: user.Name, By: user.Name, Session: renewed.id.String()})
 	}
