@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/net/websocket"
+
+	"edge/sessions"
 )
 
 // guarded is twoSites, and a site with WebSockets that needs a login.
@@ -116,16 +118,16 @@ func TestRevocationClosesWebSockets(t *testing.T) {
 			send(t, c, u, nil)
 		}},
 		{"session revoke", func(*http.Client, string) { p.session("revoke", "--user", "Alice") }},
-		{"group left", func(*http.Client, string) { p.user("", "groups", "alice") }},
+		{"group left", func(*http.Client, string) { p.user("", "group", "set", "alice") }},
 		{"password changed", func(*http.Client, string) {
-			p.user("correct horse", "groups", "alice", "--group", "staff")
+			p.user("", "group", "set", "alice", "staff")
 			p.user("correct horse", "passwd", "alice")
 		}},
 		{"disabled", func(*http.Client, string) { p.user("", "disable", "alice") }},
 		{"removed", func(*http.Client, string) { p.user("", "enable", "alice"); p.user("", "remove", "alice") }},
 	} {
 		if c.what == "password changed" {
-			p.user("", "groups", "alice", "--group", "staff")
+			p.user("", "group", "set", "alice", "staff")
 		}
 		if c.what == "removed" {
 			p.user("", "enable", "alice")
@@ -204,6 +206,16 @@ func TestSessionCommand(t *testing.T) {
 	wants(t, p.session("revoke", "--all"), "1")
 	if n := len(list()); n != 0 {
 		t.Errorf("%d sessions are left", n)
+	}
+	var revoked []string
+	for _, e := range p.audited() {
+		if e.Event == sessions.EventRevoked {
+			revoked = append(revoked, e.By+": "+strings.TrimSpace(e.User+" "+e.Session+e.Detail))
+		}
+	}
+	want := "command line: " + bobs[0].ID.String() + "\ncommand line: alice all\ncommand line: everybody's"
+	if got := strings.Join(revoked, "\n"); got != want {
+		t.Errorf("the audit log has\n%s\nwant\n%s", got, want)
 	}
 }
 
