@@ -497,3 +497,52 @@ func TestUsedElsewhereAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// A hearing that began before something ended, and hung, does not make good for one after it.
+func TestSlowHearingIsNotEnough(t *testing.T) {
+	w := newWorld(t)
+	w.run(w.process)
+	field := w.session("alice")
+	if who, err := w.Lookup(field, wikiID); who == nil || err != nil {
+		t.Fatal(who, err)
+	}
+	w.db.ear.turn <- struct{}{} // it hangs
+	began := time.Since(w.db.ear.start)
+	if n, err := w.EndAll(background, "alice", uuid.Nil); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	w.db.ear.heard.Store(int64(began)) // and ends
+	if who, err := w.Lookup(field, wikiID); who != nil || err == nil {
+		t.Errorf("%v, %v: what has ended here is believed", who, err)
+	}
+	<-w.db.ear.turn
+	if who, err := w.Lookup(field, wikiID); who != nil || err != nil {
+		t.Errorf("%v, %v", who, err)
+	}
+}
+
+// What one account can have of sessions is bounded: the least used ones end.
+func TestSessionsOfAUserAreBounded(t *testing.T) {
+	w := newWorld(t)
+	w.run(w.process)
+	first, bob := w.session("alice"), w.session("bob")
+	w.clock.pass(time.Minute)
+	last := w.session("alice")
+	const most = 50
+	w.clock.pass(-time.Second)
+	for range most / 2 {
+		w.session("alice")
+	}
+	must(t, w.db.collectCrowds(background, most))
+	if n := w.rows("session WHERE user = 'alice'"); n > most || n < most-4 { // with a login goes what is below it
+		t.Errorf("%d sessions of alice, want %d", n, most)
+	}
+	for _, c := range []struct {
+		field []byte
+		lives bool
+	}{{first, false}, {last, true}, {bob, true}} {
+		if who, err := w.Lookup(c.field, wikiID); (who != nil) != c.lives || err != nil {
+			t.Errorf("%v, %v, want %v", who, err, c.lives)
+		}
+	}
+}
