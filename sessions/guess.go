@@ -61,6 +61,14 @@ var (
 		life:    30 * 24 * time.Hour,
 		strict:  true,
 	}
+	// registerTries are accounts that somebody makes where everybody may, and names found taken: each costs a hash and a row for good.
+	registerTries = tries{
+		name:    "register",
+		pair:    slowing{20, time.Second, time.Minute},
+		prefix:  slowing{20, time.Second, time.Minute},
+		account: slowing{1 << 30, time.Second, time.Second}, // not known yet
+		life:    time.Hour,
+	}
 	inviteTries = tries{
 		name:    "invite",
 		pair:    slowing{10, time.Second, time.Minute},

@@ -59,6 +59,9 @@ func (p *loginPages) register(w http.ResponseWriter, r *http.Request) {
 		if code != "" {
 			return p.users.Redeem(r.Context(), code, name, password)
 		}
+		if err := p.mayTry(r, registerTries, ""); err != nil {
+			return User{}, err
+		}
 		return p.users.Create(r.Context(), name, password)
 	})
 }
