@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"edge/sessions"
@@ -54,6 +55,7 @@ type Store struct {
 	file  *sqlitefile.File
 	now   func() time.Time
 	slots chan struct{} // passwords being hashed
+	queue atomic.Int64  // those, and who wait
 
 	find   *sql.Stmt
 	findOr *sql.Stmt // or what is given in place of an account
