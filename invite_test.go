@@ -106,20 +106,12 @@ func TestSetupAndInvite(t *testing.T) {
 		t.Errorf("%+v, %v", accounts, err)
 	}
 
-	audit := filepath.Join(p.dir, "state", "audit.log")
 	want := []string{"setup made", "setup used root", "invite used", "invite made", "invite made", "invite revoked", "invite used dave", "groups changed dave"}
 	var got []string
-	text, err := os.ReadFile(audit)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		var e sessions.Entry
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			t.Fatal(err)
-		}
+	for _, e := range p.audited() {
 		got = append(got, strings.TrimSpace(e.Event+" "+e.User))
 	}
+	text, _ := os.ReadFile(filepath.Join(p.dir, "state", "audit.log"))
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("audit log:\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
@@ -173,4 +165,21 @@ func TestImportCommand(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), `"login","user":"alice"`) || !strings.Contains(string(text), `"email changed"`) {
 		t.Errorf("after USR1: %v\n%s", err, text)
 	}
+}
+
+// audited are the lines of the audit log.
+func (p *proc) audited() (list []sessions.Entry) {
+	p.t.Helper()
+	text, err := os.ReadFile(filepath.Join(p.dir, "state", "audit.log"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var e sessions.Entry
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			p.t.Fatal(err)
+		}
+		list = append(list, e)
+	}
+	return list
 }

@@ -79,9 +79,10 @@ func givenUser(name string) (string, error) {
 	return users.Canonical(name)
 }
 
-// endSessions ends one, a user's, or where neither is said all.
+// endSessions ends one, a user's, or where neither is said all, and writes it down.
 func endSessions(cmd *cobra.Command, s *sessions.Service, id, user string) error {
 	var n int
+	e := sessions.Entry{Event: sessions.EventRevoked, By: sessions.CommandLine}
 	user, err := givenUser(user)
 	if err != nil {
 		return err
@@ -93,12 +94,16 @@ func endSessions(cmd *cobra.Command, s *sessions.Service, id, user string) error
 			return fmt.Errorf("%q is no session's ID: edge session list shows them", id)
 		}
 		n, err = 1, s.EndAnyLogin(cmd.Context(), login)
+		e.Session = login.String()
 	case user != "":
 		n, err = s.EndAll(cmd.Context(), user, uuid.Nil)
+		e.User, e.Detail = user, "all"
 	default:
 		n, err = s.EndEverybody(cmd.Context())
+		e.Detail = "everybody's"
 	}
 	if err == nil {
+		s.Audit.Write(e)
 		fmt.Fprintf(cmd.OutOrStdout(), "sessions ended: %d\n", n)
 	}
 	return err
@@ -128,7 +133,12 @@ func withSessions(file *string, f func(*cobra.Command, *sessions.Service) error)
 			return err
 		}
 		defer func() { err = errors.Join(err, db.Close()) }()
-		return f(cmd, sessions.New(db, u, cfg.Login, nobody{}))
+		s := sessions.New(db, u, cfg.Login, nobody{})
+		if s.Audit, err = auditOf(cfg); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.Audit.Close()) }()
+		return f(cmd, s)
 	}
 }
 

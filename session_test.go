@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/net/websocket"
+
+	"edge/sessions"
 )
 
 // guarded is twoSites, and a site with WebSockets that needs a login.
@@ -204,6 +206,16 @@ func TestSessionCommand(t *testing.T) {
 	wants(t, p.session("revoke", "--all"), "1")
 	if n := len(list()); n != 0 {
 		t.Errorf("%d sessions are left", n)
+	}
+	var revoked []string
+	for _, e := range p.audited() {
+		if e.Event == sessions.EventRevoked {
+			revoked = append(revoked, e.By+": "+strings.TrimSpace(e.User+" "+e.Session+e.Detail))
+		}
+	}
+	want := "command line: " + bobs[0].ID.String() + "\ncommand line: alice all\ncommand line: everybody's"
+	if got := strings.Join(revoked, "\n"); got != want {
+		t.Errorf("the audit log has\n%s\nwant\n%s", got, want)
 	}
 }
 

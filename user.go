@@ -195,10 +195,8 @@ func withUsers(file *string, f func(*cobra.Command, *accounts, []string) error) 
 			return err
 		}
 		a := &accounts{conf: cfg}
-		if cfg.Login != nil && cfg.Login.Audit != "" {
-			if a.audit, err = sessions.OpenAudit(cfg.Login.Audit); err != nil {
-				return cfg.Login.AuditPos.Errorf("audit: %v", err)
-			}
+		if a.audit, err = auditOf(cfg); err != nil {
+			return err
 		}
 		defer func() { err = errors.Join(err, a.audit.Close()) }()
 		if a.Store, err = users.Open(cfg.StateDir, time.Now); err != nil {
@@ -207,6 +205,18 @@ func withUsers(file *string, f func(*cobra.Command, *accounts, []string) error) 
 		defer func() { err = errors.Join(err, a.Store.Close()) }()
 		return f(cmd, a, args)
 	}
+}
+
+// auditOf opens the audit log of a configuration; nil: none.
+func auditOf(cfg *conf.Config) (*sessions.Audit, error) {
+	if cfg.Login == nil || cfg.Login.Audit == "" {
+		return nil, nil
+	}
+	a, err := sessions.OpenAudit(cfg.Login.Audit)
+	if err != nil {
+		return nil, cfg.Login.AuditPos.Errorf("audit: %v", err)
+	}
+	return a, nil
 }
 
 func listUsers(file *string) *cobra.Command {

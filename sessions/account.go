@@ -65,8 +65,8 @@ func (p *loginPages) showAccount(w http.ResponseWriter, r *http.Request, status 
 
 // refuseAccount shows the page again, with the reason in the section where the form is.
 func (p *loginPages) refuseAccount(w http.ResponseWriter, r *http.Request, l *live, section string, err error) {
-	status, text, known := refusal(w, r, err)
-	if known == nil {
+	status, text, ok := refusal(w, r, err)
+	if !ok {
 		p.failed(w, r, err)
 		return
 	}
@@ -123,11 +123,13 @@ func (p *loginPages) endSession(w http.ResponseWriter, r *http.Request, l *live)
 		p.logOut(w, r)
 		return
 	}
-	if err := p.EndLogin(r.Context(), l.User, id); err != nil && !errors.Is(err, ErrNoLogin) {
+	switch err := p.EndLogin(r.Context(), l.User, id); {
+	case err == nil:
+		p.note(r, Entry{Event: EventRevoked, User: l.User, Session: id.String()})
+	case !errors.Is(err, ErrNoLogin):
 		p.down(w, r, err)
 		return
 	}
-	p.note(r, Entry{Event: EventRevoked, User: l.User, Session: id.String()})
 	done(w, "session")
 }
 

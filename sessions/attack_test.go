@@ -3,6 +3,7 @@ package sessions
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -302,4 +303,31 @@ func TestPortOfCode(t *testing.T) {
 	if got := p.header.Get("Location"); !strings.HasPrefix(got, "https://"+wiki+callbackPath) {
 		t.Errorf("the code goes to %q", got)
 	}
+}
+
+// Codes that nobody gave out do not take turns with those who log in and out: there are only so many writes a second.
+func TestStrangeCodesCostNoWrite(t *testing.T) {
+	w := newWorld(t)
+	writes := 0
+	w.db.file.OnCommit(func() { writes++ })
+	b := w.browser()
+	for i := range 20 {
+		b.get(fmt.Sprintf("https://%s/.edge/auth/callback?code=%d&flow=%s", wiki, i, strings.Repeat("0", 32)))
+	}
+	if writes != 0 {
+		t.Errorf("20 strange codes made %d writes", writes)
+	}
+	b.sees(b.logIn("https://"+wiki+"/"), "alice at /")
+}
+
+// The longest address that a login returns to fits into the cookies, whatever is in it: browsers drop one of more than 4096 bytes.
+func TestLongestReturn(t *testing.T) {
+	w := newWorld(t)
+	target := "/?" + strings.Repeat("&", maxReturn-2)
+	_, set, err := w.Begin(wikiID, wiki, target, nil)
+	if err != nil || len(set) != 1 || len(set[0]) > 4096 {
+		t.Errorf("%d cookies, of %d bytes, %v", len(set), len(strings.Join(set, "")), err)
+	}
+	b := w.browser()
+	b.sees(b.logIn("https://"+wiki+target), "alice at "+target)
 }

@@ -142,8 +142,13 @@ func (s *Service) note(r *http.Request, e Entry) {
 	slog.Info(e.Event, args...)
 }
 
-// noteRefused is note for what somebody tried in vain. The name is told if it is an account's; else it may be a password.
-func (s *Service) noteRefused(r *http.Request, event, name string, reason error) {
+// noteRefused is note for what somebody tried in vain, and why. The name is told if it is an account's; else it may be a password. An error
+// that is no refusal is not for this log.
+func (s *Service) noteRefused(r *http.Request, event, name string, err error) {
+	_, reason := reasonOf(err)
+	if reason == nil {
+		return
+	}
 	e := Entry{Event: event, Result: Refused, Detail: reason.Error()}
 	if errors.Is(reason, errWait) {
 		e.Event = eventGuess

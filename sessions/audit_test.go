@@ -3,6 +3,7 @@ package sessions
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -217,5 +218,18 @@ func TestAuditFile(t *testing.T) {
 	none.Write(Entry{Event: "nothing"})
 	if _, err := OpenAudit(t.TempDir()); err == nil {
 		t.Error("a folder is no log")
+	}
+}
+
+// Only what happened is written down: not that a session ended which is somebody else's or none, nor, as a refusal, that a store was down.
+func TestAuditTellsNoTales(t *testing.T) {
+	w := newWorld(t)
+	b := w.signedIn(onLinux)
+	read := w.audited()
+	b.post("https://"+loginHost+"/account/sessions/end", url.Values{"id": {"11111111-2222-4333-8444-555555555555"}})
+	w.users.during = func() { w.users.fail(errors.New("the disk is on fire")) }
+	b.post("https://"+loginHost+"/account/password", url.Values{"current": {"correct horse"}, "new": {"new password"}, "again": {"new password"}})
+	if list := read(); len(list) != 0 {
+		t.Errorf("%+v", list)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unique"
 
 	"github.com/google/uuid"
@@ -42,9 +41,11 @@ type entry struct {
 	since     int64 // these are Unix milliseconds
 	expires   int64
 	seen      atomic.Int64
-	read      atomic.Int64 // the last look into the store, of one that seems idle
 	person    *person
 	who       atomic.Pointer[known]
+
+	look   sync.Mutex // who has it looks into the store, at one that seems idle
+	looked int64      // when somebody did
 }
 
 // known is an Identity, made once of a user's state.
@@ -139,7 +140,7 @@ func newEntry(r *row, p *person) *entry {
 func (e *entry) identity(of *state) *Identity {
 	k := e.who.Load()
 	if k == nil || k.of != of {
-		k = &known{Identity{User: of.Name, Groups: of.Groups, Email: of.Email, Session: e.login, Since: time.UnixMilli(e.since), Level: e.level}, of}
+		k = &known{*of.identity(e.login, e.since, e.level), of}
 		e.who.Store(k)
 	}
 	return &k.Identity

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -449,5 +451,98 @@ func TestCondition4UsesAreBatched(t *testing.T) {
 	}
 	if noted > 20 || noted < 10 {
 		t.Errorf("%d uses were noted in a day, want about one each 72 minutes", noted)
+	}
+}
+
+// What Lookup tells of a person is all that is known, as on the login's own pages.
+func TestLookupTellsAll(t *testing.T) {
+	w := newWorld(t)
+	u := w.users.all["alice"]
+	u.Email = "alice@example.org"
+	w.users.all["alice"] = u
+	field := w.session("alice")
+	who, err := w.Lookup(field, wikiID)
+	l, err2 := w.current(background, field, sessionCookie, wikiID)
+	if err != nil || err2 != nil || l == nil || !reflect.DeepEqual(who, l.identity()) || who.Email != u.Email {
+		t.Errorf("%+v, %v; %+v, %v", who, err, l, err2)
+	}
+}
+
+// Requests that come at once, when another process alone has seen the session for long, are all of the same opinion.
+func TestUsedElsewhereAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.run(w.process)
+	field := w.session("alice")
+	for range 20 {
+		if who, err := w.Lookup(field, wikiID); who == nil || err != nil {
+			t.Fatal(who, err)
+		}
+		w.clock.pass(w.conf.Idle + time.Second)
+		w.exec(fmt.Sprintf("UPDATE session SET data = json_set(data, '$.seen', %d)", w.db.millis()))
+		var lost atomic.Int64
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if who, err := w.Lookup(field, wikiID); who == nil || err != nil {
+					lost.Add(1)
+				}
+			})
+		}
+		all.Wait()
+		if n := lost.Load(); n > 0 {
+			t.Fatalf("%d of 8 requests were of nobody", n)
+		}
+		if w.clock.Now().After(time.Date(2026, 11, 28, 8, 0, 0, 0, time.UTC)) {
+			field = w.session("alice")
+		}
+	}
+}
+
+// A hearing that began before something ended, and hung, does not make good for one after it.
+func TestSlowHearingIsNotEnough(t *testing.T) {
+	w := newWorld(t)
+	w.run(w.process)
+	field := w.session("alice")
+	if who, err := w.Lookup(field, wikiID); who == nil || err != nil {
+		t.Fatal(who, err)
+	}
+	w.db.ear.turn <- struct{}{} // it hangs
+	began := time.Since(w.db.ear.start)
+	if n, err := w.EndAll(background, "alice", uuid.Nil); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	w.db.ear.heard.Store(int64(began)) // and ends
+	if who, err := w.Lookup(field, wikiID); who != nil || err == nil {
+		t.Errorf("%v, %v: what has ended here is believed", who, err)
+	}
+	<-w.db.ear.turn
+	if who, err := w.Lookup(field, wikiID); who != nil || err != nil {
+		t.Errorf("%v, %v", who, err)
+	}
+}
+
+// What one account can have of sessions is bounded: the least used ones end.
+func TestSessionsOfAUserAreBounded(t *testing.T) {
+	w := newWorld(t)
+	w.run(w.process)
+	first, bob := w.session("alice"), w.session("bob")
+	w.clock.pass(time.Minute)
+	last := w.session("alice")
+	const most = 50
+	w.clock.pass(-time.Second)
+	for range most / 2 {
+		w.session("alice")
+	}
+	must(t, w.db.collectCrowds(background, most))
+	if n := w.rows("session WHERE user = 'alice'"); n > most || n < most-4 { // with a login goes what is below it
+		t.Errorf("%d sessions of alice, want %d", n, most)
+	}
+	for _, c := range []struct {
+		field []byte
+		lives bool
+	}{{first, false}, {last, true}, {bob, true}} {
+		if who, err := w.Lookup(c.field, wikiID); (who != nil) != c.lives || err != nil {
+			t.Errorf("%v, %v, want %v", who, err, c.lives)
+		}
 	}
 }

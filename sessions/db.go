@@ -89,13 +89,13 @@ func (db *DB) prepare(dir string) error {
 		return err
 	}
 	var errs [7]error
-	db.factors, errs[6] = newFactorKeys(root)
-	errs[5] = db.guesses.prepare(db, root)
 	db.flows, errs[0] = newSealer(root, "flow")
 	db.blobs, errs[1] = newSealer(root, "blob")
 	db.tags, errs[2] = newTagger(root)
-	db.find, errs[3] = db.file.Prepare(findRow)
-	db.ear, errs[4] = newEar(db.file, db.cache)
+	db.factors, errs[3] = newFactorKeys(root)
+	db.find, errs[4] = db.file.Prepare(findRow)
+	db.ear, errs[5] = newEar(db.file, db.cache)
+	errs[6] = db.guesses.prepare(db, root)
 	return errors.Join(errs[:]...)
 }
 
@@ -183,11 +183,67 @@ func (db *DB) writeSeen(ctx context.Context) error {
 	})
 }
 
-// collectAtOnce bounds one transaction of collect: a long one would keep the other process waiting.
-const collectAtOnce = 1000
+const (
+	collectAtOnce = 1000   // in one transaction: a long one would keep the other process waiting
+	maxSessions   = 10_000 // of one account, logins and what is below them: a program that logs in all the time does not fill the disk
+)
 
-// collect deletes expired rows.
+// collect deletes expired rows, and of accounts that have too many those that were used least lately.
 func (db *DB) collect(ctx context.Context) error {
+	if err := db.collectExpired(ctx); err != nil {
+		return err
+	}
+	return db.collectCrowds(ctx, maxSessions)
+}
+
+// collectCrowds leaves each account at most so many sessions.
+func (db *DB) collectCrowds(ctx context.Context, most int) error {
+	users, err := db.crowded(ctx, most)
+	for _, user := range users {
+		err = errors.Join(err, db.thin(ctx, user, most))
+		slog.Warn("an account has too many sessions: the least used ones end", "user", user, "most", most)
+	}
+	return err
+}
+
+// crowded are the accounts that have more sessions than that.
+func (db *DB) crowded(ctx context.Context, most int) (users []string, err error) {
+	rows, err := db.file.Query(ctx, "SELECT user FROM session GROUP BY user HAVING count(*) > ?", most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var user string
+		if err := rows.Scan(&user); err != nil {
+			return nil, err
+		}
+		users = append(users, user)
+	}
+	return users, rows.Err()
+}
+
+// thin ends sessions of a user until there are no more than that.
+func (db *DB) thin(ctx context.Context, user string, most int) error {
+	const surplus = `DELETE FROM session WHERE id IN (SELECT id FROM session WHERE user = ?
+		ORDER BY json_extract(data, '$.seen') DESC, id LIMIT ? OFFSET ?)`
+	for more := true; more; {
+		if err := db.file.Write(ctx, func(tx *sql.Tx) error {
+			res, err := tx.Exec(surplus, user, collectAtOnce, most)
+			if err != nil {
+				return err
+			}
+			n, err := res.RowsAffected()
+			more = n > 0
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (db *DB) collectExpired(ctx context.Context) error {
 	for more := true; more; {
 		if err := db.file.Write(ctx, func(tx *sql.Tx) (err error) {
 			more, err = collectSome(tx, db.millis())

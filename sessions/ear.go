@@ -31,6 +31,7 @@ type ear struct {
 
 	running atomic.Bool  // listen is at it
 	heard   atomic.Int64 // when the last hearing that succeeded began, since start
+	owed    atomic.Int64 // nothing is believed until a hearing that began later, since start
 	start   time.Time
 	changes chan struct{}
 }
@@ -71,7 +72,7 @@ func (e *ear) listen(ctx context.Context) {
 
 // current makes sure that the cache knows all that had ended when it was called, give or take listenEvery. With an error nobody knows.
 func (e *ear) current() error {
-	if e.running.Load() && time.Since(e.start)-time.Duration(e.heard.Load()) < trust {
+	if heard := e.heard.Load(); e.running.Load() && heard >= e.owed.Load() && time.Since(e.start)-time.Duration(heard) < trust {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -79,12 +80,16 @@ func (e *ear) current() error {
 	return e.hear(ctx)
 }
 
-// catchUp is after a commit of this process. Should it fail, the next Lookup says so.
+// catchUp is after a commit of this process. Should it fail, the next Lookup hears, or says that nobody knows: whatever a hearing that began
+// before the commit, and hung, may find.
 func (e *ear) catchUp() {
+	after := int64(time.Since(e.start))
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if e.hear(ctx) != nil {
-		e.heard.Store(int64(-trust))
+	if e.hear(ctx) == nil {
+		return
+	}
+	for owed := e.owed.Load(); owed < after && !e.owed.CompareAndSwap(owed, after); owed = e.owed.Load() {
 	}
 }
 

@@ -38,8 +38,6 @@ type SecondFactors interface {
 	RemoveTOTP(ctx context.Context, name string) error
 	// UseTOTP uses up a step of the seed and all before it; false: that was done already, or the seed is another by now.
 	UseTOTP(ctx context.Context, name, seed string, step int64) (bool, error)
-	// TryCode says whether one more code may be looked at (Tries). A good one begins anew: it is followed by UseTOTP.
-	TryCode(ctx context.Context, name string) (bool, error)
 
 	// SetRecovery replaces the recovery codes by those with these hashes. With the last of an account's other factors they go too.
 	SetRecovery(ctx context.Context, name string, hashes []string) error
@@ -54,25 +52,4 @@ type SecondFactors interface {
 	// UsePasskey notes a use with this signature counter; false where the counter did not rise, or the passkey has gone.
 	UsePasskey(ctx context.Context, id []byte, count uint32) (bool, error)
 	RemovePasskey(ctx context.Context, name string, id []byte) error
-}
-
-// Tries are the codes of six digits that were looked at since the last good one. Whoever sends them has proved one factor already, so this
-// is not what keeps strangers from shutting a person out: recovery codes, which nobody can guess, and passkeys are not counted.
-type Tries struct {
-	N  int   `json:"n"`
-	At int64 `json:"at"` // the last one, in Unix milliseconds
-}
-
-const (
-	freeTries = 5
-	maxDelay  = time.Hour
-)
-
-// Take counts one more, if it may be looked at now: after five the next waits a minute, and each one after it twice as long, up to an hour.
-// So in a year who has the password guesses one of the three codes that are good at a time with 1 chance in 38.
-func (t Tries) Take(now time.Time) (Tries, bool) {
-	if t.N >= freeTries && now.Sub(time.UnixMilli(t.At)) < min(time.Minute<<min(t.N-freeTries, 10), maxDelay) {
-		return t, false
-	}
-	return Tries{t.N + 1, now.UnixMilli()}, true
 }

@@ -12,7 +12,6 @@ import (
 type fakeFactors struct {
 	seed     string
 	step     int64
-	tries    Tries
 	recovery []string
 	handle   []byte
 	passkeys []Passkey
@@ -59,16 +58,11 @@ func (f *fakeFactors) drop() {
 func (a *accounts) UseTOTP(_ context.Context, name, seed string, step int64) (done bool, err error) {
 	err = a.change(name, func(f *fakeFactors) error {
 		if done = f.seed == seed && f.step < step; done {
-			f.step, f.tries = step, Tries{}
+			f.step = step
 		}
 		return nil
 	})
 	return done, err
-}
-
-func (a *accounts) TryCode(_ context.Context, name string) (may bool, err error) {
-	err = a.change(name, func(f *fakeFactors) error { f.tries, may = f.tries.Take(a.now()); return nil })
-	return may, err
 }
 
 func (a *accounts) SetRecovery(_ context.Context, name string, hashes []string) error {

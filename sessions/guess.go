@@ -22,6 +22,11 @@ CREATE INDEX guess_exp ON guess(exp);
 type tries struct {
 	name                  string
 	pair, prefix, account slowing
+	life                  time.Duration // of a counter, after the last wrong try
+
+	// strict is what nobody can guess at who has not proved something already: the account's delay is the same for all addresses but
+	// those from which it was entered before, and ends with a right try.
+	strict bool
 }
 
 // slowing is a delay that doubles with each try beyond the free ones, up to most.
@@ -39,26 +44,41 @@ func (s slowing) after(n int) time.Duration {
 }
 
 var (
-	passwordTries = tries{"password",
-		slowing{5, time.Second, 15 * time.Minute},
-		slowing{50, time.Second, time.Minute}, // an office may be behind one address
-		slowing{20, time.Second, 20 * time.Second},
+	passwordTries = tries{
+		name:    "password",
+		pair:    slowing{5, time.Second, 15 * time.Minute},
+		prefix:  slowing{50, time.Second, time.Minute}, // an office may be behind one address
+		account: slowing{20, time.Second, 20 * time.Second},
+		life:    time.Hour,
 	}
-	// factorTries are of who has given the right password already: an account is worth more there than the comfort of one address.
-	factorTries = tries{"factor",
-		slowing{5, time.Second, 15 * time.Minute},
-		slowing{50, time.Second, time.Minute},
-		slowing{20, time.Second, time.Minute},
+	// factorTries are codes of six digits, tried by who has given the right password. Three codes are good at a time, so at one try an hour
+	// a year's guesses are right with 1 chance in 38. Recovery codes, which nobody can guess, and passkeys are not counted.
+	factorTries = tries{
+		name:    "factor",
+		pair:    slowing{5, time.Minute, time.Hour},
+		prefix:  slowing{50, time.Second, time.Minute},
+		account: slowing{5, time.Minute, time.Hour},
+		life:    30 * 24 * time.Hour,
+		strict:  true,
 	}
-	inviteTries = tries{"invite",
-		slowing{10, time.Second, time.Minute},
-		slowing{10, time.Second, time.Minute},
-		slowing{1 << 30, time.Second, time.Second}, // there is no account to guard
+	// registerTries are accounts that somebody makes where everybody may, and names found taken: each costs a hash and a row for good.
+	registerTries = tries{
+		name:    "register",
+		pair:    slowing{20, time.Second, time.Minute},
+		prefix:  slowing{20, time.Second, time.Minute},
+		account: slowing{1 << 30, time.Second, time.Second}, // not known yet
+		life:    time.Hour,
+	}
+	inviteTries = tries{
+		name:    "invite",
+		pair:    slowing{10, time.Second, time.Minute},
+		prefix:  slowing{10, time.Second, time.Minute},
+		account: slowing{1 << 30, time.Second, time.Second}, // there is no account to guard
+		life:    time.Hour,
 	}
 )
 
 const (
-	guessLife = time.Hour           // after the last wrong try
 	knownLife = 90 * 24 * time.Hour // since the last right one
 	maxTally  = 1 << 14             // in memory
 	maxKept   = 200_000             // in the store
@@ -136,7 +156,8 @@ func (g *guesses) tried(t tries, account, addr string) tried {
 // says otherwise. The account's name is canonical, or what was typed in place of one.
 //
 // The delay of the account alone runs from what this address did last, not from what others do: an outsider who tries all the time makes a
-// person wait that long once, and keeps nobody out. An address from which the account was entered before waits for its own mistakes only.
+// person wait that long once, and keeps nobody out (but see strict). An address from which the account was entered before waits for its own
+// mistakes only.
 func (g *guesses) Allow(ctx context.Context, t tries, account, addr string) (wait time.Duration, err error) {
 	ks, now := g.tried(t, account, addr), g.db.millis()
 	g.mu.Lock()
@@ -148,20 +169,23 @@ func (g *guesses) Allow(ctx context.Context, t tries, account, addr string) (wai
 			return 0, err
 		}
 	}
-	pair, prefix, account_ := rows[ks.pair], rows[ks.prefix], rows[ks.account]
+	pair, prefix, all := rows[ks.pair], rows[ks.prefix], rows[ks.account]
 	wait = left(pair.at, t.pair.after(pair.n), now)
 	if rows[ks.known].n == 0 {
-		soft := t.account.after(account_.n)
-		if soft > 0 && pair.at == 0 {
-			pair.at, pair.exp, pair.dirty = now, now+soft.Milliseconds()+guessLife.Milliseconds(), true // told to wait
+		slow, since := t.account.after(all.n), all.at
+		if !t.strict {
+			if slow > 0 && pair.at == 0 {
+				pair.at, pair.exp, pair.dirty = now, now+slow.Milliseconds()+t.life.Milliseconds(), true // told to wait
+			}
+			since = pair.at
 		}
-		wait = max(wait, left(prefix.at, t.prefix.after(prefix.n), now), left(pair.at, soft, now))
+		wait = max(wait, left(prefix.at, t.prefix.after(prefix.n), now), left(since, slow, now))
 	}
 	if wait > 0 {
 		return wait, nil
 	}
-	for _, row := range []*tally{pair, prefix, account_} {
-		row.add(1, now, guessLife)
+	for _, row := range []*tally{pair, prefix, all} {
+		row.add(1, now, t.life)
 	}
 	return 0, nil
 }
@@ -199,7 +223,7 @@ func (g *guesses) undo(ctx context.Context, t tries, account, addr string, right
 		case k == ks.known && right:
 			row.n, row.at, row.exp, row.zeroed, row.dirty = 1, now, now+knownLife.Milliseconds(), true, true
 		case k == ks.known:
-		case k == ks.pair && right:
+		case right && (k == ks.pair || t.strict && k == ks.account):
 			row.n, row.added, row.at, row.zeroed, row.dirty = 0, 0, 0, true, true
 		case row.n > 0:
 			row.n, row.added, row.dirty = row.n-1, row.added-1, true

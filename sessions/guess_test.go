@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"edge/conf"
 )
 
 // at is a browser with an address of its own.
@@ -64,9 +66,9 @@ func TestWrongPasswordsSlowDown(t *testing.T) {
 }
 
 func TestSlowingIsBounded(t *testing.T) {
-	for _, tries := range []tries{passwordTries, factorTries, inviteTries} {
+	for _, tries := range []tries{passwordTries, factorTries, registerTries, inviteTries} {
 		for _, s := range []slowing{tries.pair, tries.prefix, tries.account} {
-			if s.after(s.free-1) != 0 || s.after(s.free) != s.first || s.after(1<<31) > s.most || s.most > 15*time.Minute {
+			if s.after(s.free-1) != 0 || s.after(s.free) != s.first || s.after(1<<31) > s.most || s.most > time.Hour {
 				t.Errorf("%s: %+v", tries.name, s)
 			}
 		}
@@ -219,7 +221,7 @@ func TestGuessesAreKept(t *testing.T) {
 	if len(one.db.guesses.all) != 0 {
 		t.Error("counters are kept in memory beside the store")
 	}
-	w.clock.pass(guessLife + time.Millisecond)
+	w.clock.pass(passwordTries.life + time.Millisecond)
 	if err := one.db.collect(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -283,5 +285,27 @@ func TestGuessesDown(t *testing.T) {
 	w.db.Close()
 	if p := b.try("alice", "correct horse"); p.status != http.StatusServiceUnavailable {
 		t.Errorf("%d, want 503", p.status)
+	}
+}
+
+// Where everybody may make accounts, one address makes so many, and then slowly more; another is not kept waiting.
+func TestRegistrationsSlowDown(t *testing.T) {
+	w := newWorld(t)
+	w.conf.Registration = conf.Open
+	register := func(from, name string) page {
+		return w.at(from).post("https://"+loginHost+"/register", url.Values{"name": {name}, "password": {"long enough"}})
+	}
+	for i := range registerTries.prefix.free {
+		if p := register("192.0.2.1:1", fmt.Sprint("user", i)); p.status != http.StatusOK {
+			t.Fatalf("account %d: %d", i, p.status)
+		}
+	}
+	wantPage(t, register("192.0.2.1:2", "onemore"), http.StatusTooManyRequests, "please wait 1 second")
+	if p := register("192.0.2.2:1", "elsewhere"); p.status != http.StatusOK {
+		t.Errorf("elsewhere: %d", p.status)
+	}
+	w.clock.pass(time.Second)
+	if p := register("192.0.2.1:2", "onemore"); p.status != http.StatusOK {
+		t.Errorf("after a second: %d", p.status)
 	}
 }

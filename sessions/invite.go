@@ -1,9 +1,9 @@
 package sessions
 
 import (
+	"context"
 	"errors"
 	"net/http"
-	"strconv"
 
 	"edge/conf"
 )
@@ -25,7 +25,7 @@ func (p *loginPages) mayRegister(r *http.Request, code string) (setup bool, err 
 		err = ErrNoInvite
 	}
 	if !errors.Is(err, ErrNoInvite) {
-		p.db.guesses.Void(r.Context(), inviteTries, "", r.RemoteAddr)
+		p.db.guesses.Void(context.WithoutCancel(r.Context()), inviteTries, "", r.RemoteAddr)
 	}
 	return i.Setup, err
 }
@@ -59,26 +59,30 @@ func (p *loginPages) register(w http.ResponseWriter, r *http.Request) {
 		if code != "" {
 			return p.users.Redeem(r.Context(), code, name, password)
 		}
+		if err := p.mayTry(r, registerTries, ""); err != nil {
+			return User{}, err
+		}
 		return p.users.Create(r.Context(), name, password)
 	})
 }
 
 // uninvited answers who may not register.
 func (p *loginPages) uninvited(w http.ResponseWriter, r *http.Request, err error) {
-	var wait waitError
-	switch {
-	case errors.Is(err, errNoRegistration):
-		p.show(w, r, http.StatusNotFound, "missing", p.view())
-	case errors.As(err, &wait):
-		w.Header().Set("Retry-After", strconv.Itoa(wait.seconds()))
-		v := p.view()
-		v.Error = wait.in(languageOf(r))
-		p.noteRefused(r, eventInvited, "", err)
-		p.show(w, r, http.StatusTooManyRequests, "wait", v)
-	case errors.Is(err, ErrNoInvite):
-		p.noteRefused(r, eventInvited, "", ErrNoInvite)
-		p.show(w, r, http.StatusNotFound, "uninvited", p.view())
-	case r.Context().Err() == nil:
-		p.down(w, r, err)
+	v := p.view()
+	if errors.Is(err, errNoRegistration) {
+		p.show(w, r, http.StatusNotFound, "missing", v)
+		return
 	}
+	status, text, ok := refusal(w, r, err)
+	if !ok {
+		p.failed(w, r, err)
+		return
+	}
+	p.noteRefused(r, eventInvited, "", err)
+	page := "wait"
+	if errors.Is(err, ErrNoInvite) {
+		status, page = http.StatusNotFound, "uninvited"
+	}
+	v.Error = text
+	p.show(w, r, status, page, v)
 }

@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/rand"
@@ -40,10 +41,13 @@ const sealVersion = 1
 
 // seal binds v to its place (the name of the cookie, say) and returns text that fits a cookie and a query.
 func (s sealer) seal(place string, v any) (string, error) {
-	plain, err := json.Marshal(v)
-	if err != nil {
+	var text bytes.Buffer
+	plainly := json.NewEncoder(&text)
+	plainly.SetEscapeHTML(false) // six bytes for each "&" of an address would be more than a cookie holds
+	if err := plainly.Encode(v); err != nil {
 		return "", err
 	}
+	plain := text.Bytes()
 	out := make([]byte, 1+s.aead.NonceSize(), 1+s.aead.NonceSize()+len(plain)+s.aead.Overhead())
 	out[0] = sealVersion
 	nonce := out[1:]

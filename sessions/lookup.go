@@ -94,17 +94,19 @@ func (s *Store) alive(e *entry) (bool, error) {
 	return s.usedElsewhere(e, now)
 }
 
-// usedElsewhere looks whether another process has seen a session that this one has not for so long; once a second at most.
+// usedElsewhere looks whether another process has seen a session that this one has not for so long; once a second at most. Requests at the
+// same time wait for what the first of them finds.
 func (s *Store) usedElsewhere(e *entry, now time.Time) (bool, error) {
-	if ms := now.UnixMilli(); ms-e.read.Swap(ms) < time.Second.Milliseconds() {
-		return false, nil
+	ms := now.UnixMilli()
+	e.look.Lock()
+	defer e.look.Unlock()
+	if ms-e.looked >= time.Second.Milliseconds() {
+		r, err := s.db.get(e.id)
+		if r == nil {
+			return false, err
+		}
+		e.looked = ms
+		e.seen.Store(max(r.Seen, e.seen.Load()))
 	}
-	r, err := s.db.get(e.id)
-	if r == nil {
-		return false, err
-	}
-	if r.Seen > e.seen.Load() {
-		e.seen.Store(r.Seen)
-	}
-	return now.UnixMilli()-r.Seen <= s.idle.Milliseconds(), nil
+	return ms-e.seen.Load() <= s.idle.Milliseconds(), nil
 }

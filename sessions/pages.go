@@ -162,7 +162,8 @@ func (p *loginPages) enter(w http.ResponseWriter, r *http.Request, event, page s
 	p.admit(w, r, user, AAL1, event, req)
 }
 
-// admit is after every proof: it makes a login of this level and goes on, or asks for the second factor where the user has one. by says in the log what the proof was.
+// admit is after every proof: it makes a login of this level and goes on, or asks for the second factor where the user has one. by says in
+// the log what the proof was.
 func (p *loginPages) admit(w http.ResponseWriter, r *http.Request, user User, level Level, by string, req *request) {
 	missing, err := p.misses(r, user, level)
 	if err != nil {
@@ -173,7 +174,7 @@ func (p *loginPages) admit(w http.ResponseWriter, r *http.Request, user User, le
 		p.halfway(w, r, user, req)
 		return
 	}
-	l, err := p.newLogin(w, r, user, level)
+	l, err := p.newLogin(w, r, user, level, p.db.now())
 	if err != nil {
 		p.down(w, r, err)
 		return
@@ -205,37 +206,44 @@ var refused = []struct {
 	{ErrBusy, http.StatusServiceUnavailable},
 	{ErrNoInvite, http.StatusForbidden},
 	{ErrBadCode, http.StatusForbidden},
-	{ErrTooManyCodes, http.StatusTooManyRequests},
 	{ErrTooLate, http.StatusForbidden},
 	{ErrBadPasskey, http.StatusForbidden},
 	{ErrTooMany, http.StatusConflict},
 	{errWait, http.StatusTooManyRequests},
 }
 
-// refusal gives what the person is told of an error that it can do something about, and which one that is; nil: it is none.
-func refusal(w http.ResponseWriter, r *http.Request, err error) (status int, text string, known error) {
-	for _, k := range refused {
-		if !errors.Is(err, k.err) {
-			continue
+// reasonOf gives the error of refused that err is, and its status; nil: nobody who asks can do something about it.
+func reasonOf(err error) (status int, reason error) {
+	for _, known := range refused {
+		if errors.Is(err, known.err) {
+			return known.status, known.err
 		}
-		var wait waitError
-		if errors.As(err, &wait) {
-			w.Header().Set("Retry-After", strconv.Itoa(wait.seconds()))
-			return k.status, wait.in(languageOf(r)), k.err
-		}
-		return k.status, k.err.Error(), k.err
 	}
-	return 0, "", nil
+	return 0, nil
+}
+
+// refusal gives what the person is told of an error that it can do something about; not ok: it is none.
+func refusal(w http.ResponseWriter, r *http.Request, err error) (status int, text string, ok bool) {
+	status, reason := reasonOf(err)
+	if reason == nil {
+		return 0, "", false
+	}
+	var wait waitError
+	if errors.As(err, &wait) {
+		w.Header().Set("Retry-After", strconv.Itoa(wait.seconds()))
+		return status, wait.in(languageOf(r)), true
+	}
+	return status, reason.Error(), true
 }
 
 // refuse shows a form again. It does not log a name that is nobody's: people type passwords there.
 func (p *loginPages) refuse(w http.ResponseWriter, r *http.Request, event, page string, v view, err error) {
-	status, text, known := refusal(w, r, err)
-	if known == nil {
+	status, text, ok := refusal(w, r, err)
+	if !ok {
 		p.failed(w, r, err)
 		return
 	}
-	p.noteRefused(r, event, v.Name, known)
+	p.noteRefused(r, event, v.Name, err)
 	v.Error = text
 	p.show(w, r, status, page, v)
 }
@@ -247,13 +255,13 @@ func (p *loginPages) failed(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// newLogin makes the browser's login, always under a new id: what its cookie named before ends.
-func (p *loginPages) newLogin(w http.ResponseWriter, r *http.Request, user User, level Level) (*live, error) {
+// newLogin makes the browser's login, always under a new id: what its cookie named before ends. since is when the level was proved.
+func (p *loginPages) newLogin(w http.ResponseWriter, r *http.Request, user User, level Level, since time.Time) (*live, error) {
 	session, err := p.New(r, ssoCookie)
 	if err != nil {
 		return nil, err
 	}
-	made := p.login(session, user, level)
+	made := p.login(session, user, level, since)
 	if err := p.Save(r, w, session); err != nil {
 		return nil, err
 	}

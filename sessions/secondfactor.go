@@ -116,12 +116,12 @@ func (p *loginPages) second(w http.ResponseWriter, r *http.Request) {
 		by = eventRecovery
 		err = p.useRecovery(r.Context(), user.Name, code)
 	} else {
-		err = p.useTOTP(r.Context(), user.Name, r.PostForm.Get("code"))
+		err = p.useTOTP(r, user.Name, r.PostForm.Get("code"))
 	}
 	switch {
 	case err == nil:
 		p.admit(w, r, user, AAL2, by, req)
-	case errors.Is(err, ErrBadCode) || errors.Is(err, ErrTooManyCodes):
+	case errors.Is(err, ErrBadCode) || errors.Is(err, errWait):
 		p.noteRefused(r, by, user.Name, err)
 		p.askSecond(w, r, user, req, err)
 	default:

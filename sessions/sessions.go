@@ -89,7 +89,6 @@ var (
 	ErrBadPassword    = errors.New("a password has 8 to 1024 bytes")
 	ErrNoInvite       = errors.New("this invitation has been used, has ended or was never made")
 	ErrBadCode        = errors.New("this code is wrong, or has been used")
-	ErrTooManyCodes   = errors.New("there were too many wrong codes, please wait, or use a recovery code or a passkey")
 	ErrTooLate        = errors.New("this took too long, please try again")
 	ErrBadPasskey     = errors.New("this passkey did not work here")
 	ErrTooMany        = errors.New("there are too many passkeys, please remove one first")

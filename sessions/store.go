@@ -39,7 +39,12 @@ type live struct {
 }
 
 func (l *live) identity() *Identity {
-	return &Identity{User: l.user.Name, Groups: l.user.Groups, Email: l.user.Email, Session: l.parent, Since: l.since(), Level: l.level()}
+	return l.user.identity(l.parent, l.Login, l.level())
+}
+
+// identity is the user in a session below this login, proved at since (Unix milliseconds).
+func (u User) identity(login uuid.UUID, since int64, level Level) *Identity {
+	return &Identity{User: u.Name, Groups: u.Groups, Email: u.Email, Session: login, Since: time.UnixMilli(since), Level: level}
 }
 
 // current is the session of a cookie, if it has not ended in any way; else nil.
@@ -221,10 +226,11 @@ func (s *Store) create(r *http.Request, w http.ResponseWriter, session *gorilla.
 	return nil
 }
 
-// login prepares a session to be saved as the login of a user who has just proved to be it; Save completes the row.
-func (s *Store) login(session *gorilla.Session, user User, level Level) *row {
-	now := s.db.now()
-	r := &row{expires: now.Add(s.lifetime).UnixMilli(), record: record{User: user.Name, Epoch: user.Epoch, Level: level, Login: now.UnixMilli(), Seen: now.UnixMilli()}}
+// login prepares a session to be saved as the login of a user who has proved to be it, at since; Save completes the row.
+func (s *Store) login(session *gorilla.Session, user User, level Level, since time.Time) *row {
+	r := &row{expires: since.Add(s.lifetime).UnixMilli(), record: record{
+		User: user.Name, Epoch: user.Epoch, Level: level, Login: since.UnixMilli(), Seen: s.db.millis(),
+	}}
 	session.Values = map[any]any{insertKey{}: insert{row: r}}
 	return r
 }

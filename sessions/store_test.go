@@ -22,7 +22,7 @@ func TestSaveThenLookup(t *testing.T) {
 	if err != nil || !session.IsNew || session.ID != "" {
 		t.Fatalf("%+v, %v", session, err)
 	}
-	w.login(session, w.users.all["alice"].User, AAL1)
+	w.login(session, w.users.all["alice"].User, AAL1, w.clock.Now())
 	if err := w.Save(r, rec, session); err != nil {
 		t.Fatal(err)
 	}

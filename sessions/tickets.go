@@ -50,6 +50,9 @@ func (db *DB) issue(ctx context.Context, login uuid.UUID, req request) (code str
 // tombstone. A second use ends the session that the first one made or is about to make: one of the two was a thief (RFC 6749 §4.1.2).
 // The ticket is nil where the code is unknown; valid is false as well where it is used or too old.
 func (db *DB) redeem(ctx context.Context, code string, child uuid.UUID) (t *ticket, valid bool, err error) {
+	if known, err := db.issued(ctx, code); !known {
+		return nil, false, err
+	}
 	now := db.now()
 	err = db.file.WriteDurable(ctx, func(tx *sql.Tx) error {
 		const use = "UPDATE ticket SET child = ?, exp = ? WHERE h = ? AND child IS NULL RETURNING data"
@@ -69,6 +72,16 @@ func (db *DB) redeem(ctx context.Context, code string, child uuid.UUID) (t *tick
 		return nil, false, err
 	}
 	return t, valid && t.Expires > now.UnixMilli(), nil
+}
+
+// issued says whether there is such a code, used or not. Strangers, who can send any, must not take turns with those who write.
+func (db *DB) issued(ctx context.Context, code string) (known bool, err error) {
+	rows, err := db.file.Query(ctx, "SELECT 1 FROM ticket WHERE h = ?", hashCode(code))
+	if err != nil {
+		return false, err
+	}
+	defer rows.Close()
+	return rows.Next(), rows.Err()
 }
 
 // reused buries the code and what came of it. Without its tombstone no session can be created, should the first user be that slow.

@@ -55,29 +55,23 @@ func stepOf(seed, code string, now time.Time) (step int64, err error) {
 // seedPlace binds a sealed seed to its account: moved to another's row it opens no more.
 func seedPlace(user string) string { return "of " + user }
 
-// useTOTP is nil for a code that was never used: ErrBadCode, ErrTooManyCodes.
-func (s *Service) useTOTP(ctx context.Context, user, code string) error {
+// useTOTP is nil for a code that was never used: ErrBadCode, errWait.
+func (s *Service) useTOTP(r *http.Request, user, code string) error {
+	return s.try(r, factorTries, user, func() error { return s.checkTOTP(r.Context(), user, code) })
+}
+
+func (s *Service) checkTOTP(ctx context.Context, user, code string) error {
 	f, err := s.users.Factors(ctx, user)
 	if err != nil {
 		return err
-	}
-	may, err := s.users.TryCode(ctx, user)
-	if err != nil {
-		return err
-	}
-	if !may {
-		return ErrTooManyCodes
 	}
 	var seed string
 	if f.TOTP == "" || !s.db.factors.seeds.open(seedPlace(user), f.TOTP, &seed) {
 		return ErrBadCode
 	}
 	step, err := stepOf(seed, code, s.db.now())
-	if err != nil {
-		return err
-	}
-	if step == 0 {
-		return ErrBadCode
+	if err != nil || step == 0 {
+		return orBadCode(err)
 	}
 	if used, err := s.users.UseTOTP(ctx, user, f.TOTP, step); err != nil || !used {
 		return orBadCode(err)

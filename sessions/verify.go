@@ -41,20 +41,25 @@ func (s *Service) mayTry(r *http.Request, t tries, account string) error {
 	return err
 }
 
-// verify runs the check of a password, if it is time for another one. The answer for a name that nobody has is the same in all.
-func (s *Service) verify(r *http.Request, name string, check func() (User, error)) (User, error) {
-	account := counted(name)
-	if err := s.mayTry(r, passwordTries, account); err != nil {
-		return User{}, err
+// try runs a check, if it is time for another one, and counts how it went.
+func (s *Service) try(r *http.Request, t tries, account string, check func() error) error {
+	if err := s.mayTry(r, t, account); err != nil {
+		return err
 	}
-	user, err := check()
+	err := check()
 	ctx := context.WithoutCancel(r.Context())
 	switch {
 	case err == nil || errors.Is(err, ErrBadPassword): // which is said of the new one, after the current one proved right
-		s.db.guesses.Succeeded(ctx, passwordTries, account, r.RemoteAddr)
-	case !errors.Is(err, ErrBadCredentials):
-		s.db.guesses.Void(ctx, passwordTries, account, r.RemoteAddr)
+		s.db.guesses.Succeeded(ctx, t, account, r.RemoteAddr)
+	case !errors.Is(err, ErrBadCredentials) && !errors.Is(err, ErrBadCode):
+		s.db.guesses.Void(ctx, t, account, r.RemoteAddr)
 	}
+	return err
+}
+
+// verify is try for a password. The answer for a name that nobody has is the same in all.
+func (s *Service) verify(r *http.Request, name string, check func() (User, error)) (user User, err error) {
+	err = s.try(r, passwordTries, counted(name), func() (err error) { user, err = check(); return err })
 	return user, err
 }
 
@@ -66,7 +71,11 @@ func (p *loginPages) newPassword(w http.ResponseWriter, r *http.Request, l *live
 		p.noteRefused(r, eventPassword, l.User, err)
 		return nil, err
 	}
-	renewed, err := p.newLogin(w, r, user, l.level())
+	since := p.db.now()
+	if l.level() > AAL1 {
+		since = l.since() // a password alone does not prove anew what more was proved
+	}
+	renewed, err := p.newLogin(w, r, user, l.level(), since)
 	if err == nil {
 		p.note(r, Entry{Event: eventPassword, User: user.Name, By: user.Name, Session: renewed.id.String()})
 	}

@@ -146,11 +146,14 @@ func (a *accounts) Create(ctx context.Context, name, password string) (User, err
 }
 
 func (a *accounts) ChangePassword(ctx context.Context, name, current, password string) (User, error) {
-	u, err := a.Verify(ctx, name, current)
-	if err != nil {
+	if _, err := a.Verify(ctx, name, current); err != nil {
 		return User{}, err
 	}
-	a.set(name, password, u.Epoch+1, u.Groups...)
+	a.mu.Lock()
+	u := a.all[name]
+	u.password, u.Epoch = password, u.Epoch+1
+	a.all[name] = u
+	a.changed(name)
 	return a.Get(ctx, name)
 }
 

@@ -84,37 +84,6 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// Tries are counted for all processes together, and a good code begins anew.
-func TestTries(t *testing.T) {
-	s := withAlice(t)
-	ok(t, s[0].SetTOTP(ctx, "alice", "sealed", 0))
-	tries := func() (n int) {
-		for i := range 20 {
-			may, err := s[i%2].TryCode(ctx, "alice")
-			ok(t, err)
-			if may {
-				n++
-			}
-		}
-		return n
-	}
-	if n := tries(); n != 5 {
-		t.Errorf("%d tries", n)
-	}
-	for _, s := range s {
-		s.now = func() time.Time { return today.Add(time.Minute) }
-	}
-	if n := tries(); n != 1 {
-		t.Errorf("%d tries after a minute", n)
-	}
-	if did, err := s[0].UseTOTP(ctx, "alice", "sealed", 1); !did || err != nil {
-		t.Error(did, err)
-	}
-	if n := tries(); n != 5 {
-		t.Errorf("%d tries after a good code", n)
-	}
-}
-
 // An account has so many passkeys; another's id is refused; the last factor takes the recovery codes with it.
 func TestPasskeys(t *testing.T) {
 	s := withAlice(t)[0]
@@ -189,6 +158,20 @@ func TestResetAndRemove(t *testing.T) {
 	ok(t, s.Disable(ctx, "alice"))
 	if _, err := s.Factors(ctx, "alice"); !errors.Is(err, sessions.ErrNoUser) {
 		t.Errorf("factors of a disabled account: %v", err)
+	}
+}
+
+// A wrong recovery code costs no write.
+func TestWrongRecoveryWritesNothing(t *testing.T) {
+	s := withAlice(t)[0]
+	ok(t, s.SetRecovery(ctx, "alice", []string{"hash"}))
+	writes := 0
+	s.file.OnCommit(func() { writes++ })
+	if used, err := s.UseRecovery(ctx, "alice", "other"); used || err != nil || writes != 0 {
+		t.Errorf("%v, %v, %d writes", used, err, writes)
+	}
+	if used, err := s.UseRecovery(ctx, "alice", "hash"); !used || err != nil || writes != 1 {
+		t.Errorf("%v, %v, %d writes", used, err, writes)
 	}
 }
 

@@ -67,7 +67,7 @@ func (s *Store) PasskeyHandle(ctx context.Context, name string) (handle []byte, 
 		}
 		handle = make([]byte, 32)
 		rand.Read(handle)
-		return setIn(tx, name, "$.handle", handle)
+		return setField(tx, name, "$.handle", handle)
 	})
 	return handle, err
 }

@@ -36,6 +36,7 @@ const (
 
 	maxHashing = 4                // at once: with DefaultCost 76 MiB
 	maxWait    = 10 * time.Second // for one's turn
+	maxQueue   = 1024             // who wait: about as many as get it in that time
 	saltLen    = 16
 	keyLen     = 32
 )
@@ -80,8 +81,12 @@ func (s *Store) derive(ctx context.Context, h phc, password string) (key []byte,
 	return key, err
 }
 
-// inTurn runs work when it is its turn: ErrBusy.
+// inTurn runs work when it is its turn: ErrBusy, at once where too many wait already.
 func (s *Store) inTurn(ctx context.Context, work func()) error {
+	defer s.queue.Add(-1)
+	if s.queue.Add(1) > maxHashing+maxQueue {
+		return sessions.ErrBusy
+	}
 	timeout := time.NewTimer(maxWait)
 	defer timeout.Stop()
 	select {

@@ -14,10 +14,9 @@ var _ sessions.SecondFactors = (*Store)(nil)
 
 // factors are the fields of a user's record about second proofs. The seed is sealed by who brings it: nothing here can read it.
 type factors struct {
-	TOTP     *totp          `json:"totp,omitempty"`
-	Recovery []string       `json:"recovery,omitempty"` // hashes of unused codes
-	Tries    sessions.Tries `json:"tries,omitzero"`
-	Handle   []byte         `json:"handle,omitempty"`
+	TOTP     *totp    `json:"totp,omitempty"`
+	Recovery []string `json:"recovery,omitempty"` // hashes of unused codes
+	Handle   []byte   `json:"handle,omitempty"`
 }
 
 type totp struct {
@@ -60,7 +59,7 @@ func (s *Store) RemoveTOTP(ctx context.Context, name string) error {
 
 // UseTOTP implements sessions.SecondFactors, in one statement: of two requests with the same code, in whatever process, one has it.
 func (s *Store) UseTOTP(ctx context.Context, name, seed string, step int64) (bool, error) {
-	const use = `UPDATE user SET data = json_remove(json_set(data, '$.totp.step', ?1), '$.tries')
+	const use = `UPDATE user SET data = json_set(data, '$.totp.step', ?1)
 		WHERE name = ?2 AND json_extract(data, '$.totp.seed') = ?3 AND json_extract(data, '$.totp.step') < ?1`
 	return s.once(ctx, use, step, name, seed)
 }
@@ -79,22 +78,6 @@ func (s *Store) once(ctx context.Context, statement string, args ...any) (done b
 	return done && err == nil, err
 }
 
-// TryCode implements sessions.SecondFactors. The try is counted before its code is looked at: many at once are as many.
-func (s *Store) TryCode(ctx context.Context, name string) (may bool, err error) {
-	err = s.file.WriteDurable(ctx, func(tx *sql.Tx) error {
-		rec, err := readIn(tx, name)
-		if err != nil {
-			return err
-		}
-		rec.Tries, may = rec.Tries.Take(s.now())
-		if !may {
-			return nil
-		}
-		return setIn(tx, name, "$.tries", rec.Tries)
-	})
-	return may && err == nil, err
-}
-
 // readIn reads a user inside a transaction that holds the write lock.
 func readIn(tx *sql.Tx, name string) (rec record, err error) {
 	var data []byte
@@ -111,15 +94,6 @@ func readIn(tx *sql.Tx, name string) (rec record, err error) {
 	return rec, nil
 }
 
-func setIn(tx *sql.Tx, name, field string, value any) error {
-	data, err := json.Marshal(value)
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec("UPDATE user SET data = json_set(data, ?, json(?)) WHERE name = ?", field, string(data), name)
-	return err
-}
-
 // ResetFactors takes every second proof from an account, for who has lost theirs, and ends its sessions. ErrNoUser.
 func (s *Store) ResetFactors(ctx context.Context, name string) error {
 	name, err := Canonical(name)
@@ -127,7 +101,7 @@ func (s *Store) ResetFactors(ctx context.Context, name string) error {
 		return err
 	}
 	return s.file.WriteDurable(ctx, func(tx *sql.Tx) error {
-		res, err := tx.Exec("UPDATE user SET data = json_remove(data, '$.totp', '$.recovery', '$.tries', '$.handle') WHERE name = ?", name)
+		res, err := tx.Exec("UPDATE user SET data = json_remove(data, '$.totp', '$.recovery', '$.handle') WHERE name = ?", name)
 		if err := changed(res, err, sessions.ErrNoUser); err != nil {
 			return err
 		}

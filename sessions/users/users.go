@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"edge/sessions"
@@ -54,6 +55,7 @@ type Store struct {
 	file  *sqlitefile.File
 	now   func() time.Time
 	slots chan struct{} // passwords being hashed
+	queue atomic.Int64  // those, and who wait
 
 	find   *sql.Stmt
 	findOr *sql.Stmt // or what is given in place of an account
@@ -294,13 +296,8 @@ func (s *Store) EditGroups(ctx context.Context, name string, add, remove []strin
 		return err
 	}
 	return s.change(ctx, name, func(tx *sql.Tx, name string) error {
-		var data []byte
-		err := tx.QueryRow("SELECT data FROM user WHERE name = ?", name).Scan(&data)
-		if errors.Is(err, sql.ErrNoRows) {
-			return sessions.ErrNoUser
-		}
-		var rec record
-		if err := errors.Join(err, json.Unmarshal(data, &rec)); err != nil {
+		rec, err := readIn(tx, name)
+		if err != nil {
 			return err
 		}
 		groups := slices.DeleteFunc(rec.Groups, func(g string) bool { return slices.Contains(remove, g) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -302,5 +303,34 @@ func BenchmarkVerify(b *testing.B) {
 	for i, name := range names {
 		slices.Sort(took[i])
 		b.ReportMetric(float64(took[i][len(took[i])/2].Microseconds()), "µs/"+name)
+	}
+}
+
+// A flood of logins does not pile up: who cannot hope for a turn is told so at once.
+func TestQueueIsBounded(t *testing.T) {
+	s := open(t, t.TempDir())
+	for range maxHashing {
+		s.slots <- struct{}{}
+		s.queue.Add(1)
+	}
+	leave, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	for range maxQueue {
+		wg.Go(func() { s.derive(leave, phc{cost: cheap, salt: make([]byte, saltLen)}, "x") })
+	}
+	for s.queue.Load() < maxHashing+maxQueue {
+		runtime.Gosched()
+	}
+	began := time.Now()
+	if _, err := s.Verify(ctx, "alice", "correct horse"); !errors.Is(err, sessions.ErrBusy) || time.Since(began) > maxWait/2 {
+		t.Errorf("%v, after %v", err, time.Since(began))
+	}
+	cancel()
+	wg.Wait()
+	for range maxHashing {
+		<-s.slots
+	}
+	if n := s.queue.Load(); n != maxHashing {
+		t.Errorf("%d in the queue", n)
 	}
 }
