@@ -14,7 +14,7 @@ import (
 func TestPagesWithoutScript(t *testing.T) {
 	p := startDressed(t, "title = \"Example Ltd\"\n")
 	p.user(password, "add", "alice")
-	b := openBrowser(t, p.pin(loginHost), "MAP *.test 127.0.0.1")
+	b := openBrowser(t)
 	tab := b.tab()
 	tab.open(p.url(loginHost, "/login"))
 	if _, err := chromedp.Call(tab.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
@@ -59,7 +59,7 @@ func (tab *tab) tabs() (order []string) {
 func TestPagesByKeyboard(t *testing.T) {
 	p := startDressed(t, "")
 	p.user(password, "add", "alice")
-	b := openBrowser(t, p.pin(loginHost), "MAP *.test 127.0.0.1")
+	b := openBrowser(t)
 	tab := b.tab()
 	wantOrder := func(want ...string) {
 		t.Helper()
@@ -99,7 +99,7 @@ func TestPagesFitEveryScreen(t *testing.T) {
 	p := startDressed(t, "color = \"#ffd400\"\n")
 	p.user(password, "add", "alice")
 	p.logInAs(strings.Repeat("unbroken", 20)+" Firefox/1 Linux", "alice")
-	b := openBrowser(t, p.pin(loginHost), "MAP *.test 127.0.0.1")
+	b := openBrowser(t)
 	tab := b.tab()
 	tab.open(p.url(loginHost, "/login"))
 	tab.fill("alice", password)

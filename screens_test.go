@@ -41,7 +41,7 @@ func TestScreens(t *testing.T) {
 	} {
 		p.logInAs(agent, "alice")
 	}
-	b := openBrowserFor(t, 10*time.Minute, p.pin(loginHost), "MAP *.test 127.0.0.1")
+	b := openBrowserFor(t, 10*time.Minute)
 	tab := b.tab()
 	login := func(rest string) string { return p.url(loginHost, rest) }
 	tab.open(login("/"))
