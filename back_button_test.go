@@ -35,7 +35,7 @@ proxy = "http://%s"
 host = %q
 `, wikiHost, strings.TrimPrefix(app.URL, "http://"), loginHost))
 	p.user(password, "add", "alice")
-	b := openBrowser(t, p.pin(loginHost), "MAP *.test 127.0.0.1")
+	b := openBrowser(t)
 	for _, path := range []string{"/plain", "/cached"} {
 		tab := b.tab()
 		tab.open(p.url(wikiHost, path))

@@ -11,20 +11,18 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
-	"fmt"
+	"errors"
 	"math/big"
 	"net"
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
@@ -33,13 +31,19 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
+// siteKey is of every certificate that vouches for itself, so that one browser can believe them all.
+var siteKey = sync.OnceValue(func() *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
 // selfSigned makes a file with a certificate that vouches for itself, and its key.
 func selfSigned(t *testing.T, file string, names ...string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := siteKey()
 	cert := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: names, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
 	secret, err2 := x509.MarshalPKCS8PrivateKey(key)
@@ -62,16 +66,30 @@ func (p *proc) url(host, rest string) string {
 	return "https://" + host + ":" + p.port() + rest
 }
 
-// pin is the hash of the key that edge has for a host.
+// pin is how a browser is told to believe a key whoever has signed it.
+func pin(subjectPublicKeyInfo []byte) string {
+	hash := sha256.Sum256(subjectPublicKeyInfo)
+	return base64.StdEncoding.EncodeToString(hash[:])
+}
+
+// pin is that of the key that edge has for a host.
 func (p *proc) pin(host string) string {
 	p.t.Helper()
 	c := p.connect("https", &tls.Config{ServerName: host, InsecureSkipVerify: true}) // to learn what the browser is to insist on
 	defer c.Close()
-	hash := sha256.Sum256(c.(*tls.Conn).ConnectionState().PeerCertificates[0].RawSubjectPublicKeyInfo)
-	return base64.StdEncoding.EncodeToString(hash[:])
+	return pin(c.(*tls.Conn).ConnectionState().PeerCertificates[0].RawSubjectPublicKeyInfo)
 }
 
-// browser is Debian's Chromium with a profile of its own.
+// sitePin is that of siteKey.
+func sitePin() string {
+	spki, err := x509.MarshalPKIXPublicKey(siteKey().Public())
+	if err != nil {
+		panic(err)
+	}
+	return pin(spki)
+}
+
+// browser is a profile of Debian's Chromium: what a person has on one machine.
 type browser struct {
 	t   *testing.T
 	ctx context.Context
@@ -81,29 +99,80 @@ type browser struct {
 	origins []string // that were asked for anything, by any tab
 }
 
-// openBrowser opens a browser for a minute at most. It finds hosts by these rules, and believes one key whoever signed it.
-func openBrowser(t *testing.T, pin, rules string) *browser {
-	t.Helper()
-	return openBrowserFor(t, time.Minute, pin, rules)
-}
+// browserLimit is how long a browser lives at most.
+const browserLimit = time.Minute
 
-func openBrowserFor(t *testing.T, limit time.Duration, pin, rules string) *browser {
-	t.Helper()
+// chromium is a process that finds hosts by these rules, and believes one key.
+func chromium(parent context.Context, pin, rules string, more ...chromedp.ExecAllocatorOption) (ctx context.Context, end func(), err error) {
 	bin, err := exec.LookPath("chromium")
 	if err != nil {
-		needs(t, "chromium")
+		return nil, nil, err
 	}
-	limited, end := context.WithTimeout(context.Background(), limit)
-	allocator, endAllocator := chromedp.NewExecAllocator(limited, append(chromedp.DefaultExecAllocatorOptions[:],
+	allocator, endAllocator := chromedp.NewExecAllocator(parent, slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
 		// The library adds headless, a profile that it removes, and for root no sandbox.
 		chromedp.ExecPath(bin), chromedp.DisableGPU, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("no-proxy-server", true), chromedp.Flag("host-resolver-rules", rules), chromedp.Flag("ignore-certificate-errors-spki-list", pin))...)
+		chromedp.Flag("no-proxy-server", true), chromedp.Flag("host-resolver-rules", rules), chromedp.Flag("ignore-certificate-errors-spki-list", pin),
+	}, more)...)
 	ctx, endBrowser := chromedp.NewContext(allocator)
-	t.Cleanup(func() { endBrowser(); endAllocator(); end() })
+	end = func() { endBrowser(); endAllocator() }
+	if err := chromedp.Do(ctx); err != nil {
+		end()
+		return nil, nil, err
+	}
+	return ctx, end, nil
+}
+
+const siteRules = "MAP *.test 127.0.0.1"
+
+// shared is the process that most tests have a profile in; endShared ends it, if it was ever started.
+var endShared = func() {}
+
+var shared = sync.OnceValues(func() (context.Context, error) {
+	ctx, end, err := chromium(context.Background(), sitePin(), siteRules)
+	if err == nil {
+		endShared = end
+	}
+	return ctx, err
+})
+
+// openBrowser makes a fresh profile, which finds the hosts below .test here.
+func openBrowser(t *testing.T) *browser {
+	t.Helper()
+	return openBrowserFor(t, browserLimit)
+}
+
+func openBrowserFor(t *testing.T, limit time.Duration) *browser {
+	t.Helper()
+	parent, err := shared()
+	wantChromium(t, err)
+	limited, end := context.WithTimeout(parent, limit)
+	ctx, endProfile := chromedp.NewContext(limited, chromedp.WithNewBrowserContext())
+	t.Cleanup(func() { endProfile(); end() })
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
 	return &browser{t: t, ctx: ctx}
+}
+
+// openProcess starts a browser that no profile of the shared one will do for.
+func openProcess(t *testing.T, pin, rules string, more ...chromedp.ExecAllocatorOption) *browser {
+	t.Helper()
+	limited, endLimit := context.WithTimeout(context.Background(), browserLimit)
+	ctx, end, err := chromium(limited, pin, rules, more...)
+	t.Cleanup(endLimit)
+	wantChromium(t, err)
+	t.Cleanup(end)
+	return &browser{t: t, ctx: ctx}
+}
+
+func wantChromium(t *testing.T, err error) {
+	t.Helper()
+	if errors.Is(err, exec.ErrNotFound) {
+		needs(t, "chromium")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // tab opens an empty one.
@@ -165,7 +234,7 @@ func wantSet(t *testing.T, what string, got, want []string) {
 // wantCookies fails unless there are these, "host name" each, and all of them as LOGIN.md §2b wants them.
 func (b *browser) wantCookies(want ...string) {
 	b.t.Helper()
-	jar, err := chromedp.CallBrowser(b.ctx, storage.GetCookies, storage.GetCookiesParams{})
+	jar, err := chromedp.CallBrowser(b.ctx, storage.GetCookies, storage.GetCookiesParams{BrowserContextID: chromedp.FromContext(b.ctx).BrowserContextID})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -252,29 +321,5 @@ func (tab *tab) sees(address string, texts ...string) {
 	wants(tab.t, text, texts...)
 	if strings.Contains(text, "__Host-") {
 		tab.t.Errorf("the page at %s can see a cookie of ours:\n%s", at, text)
-	}
-}
-
-// shoot keeps pictures of the page in the folder that EDGE_SHOTS names, if it does: on a desktop and on a phone, light and dark.
-func (tab *tab) shoot(name string) {
-	dir := os.Getenv("EDGE_SHOTS")
-	if dir == "" {
-		return
-	}
-	tab.t.Helper()
-	for _, width := range []int64{1280, 390} {
-		for _, scheme := range []string{"light", "dark"} {
-			features := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}
-			_, err := chromedp.Call(tab.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features})
-			err = cmp.Or(err, chromedp.Do(tab.ctx, chromedp.EmulateViewport(width, 800)))
-			picture, err2 := chromedp.Run(tab.ctx, chromedp.FullScreenshot(100))
-			err = cmp.Or(err, err2, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d-%s.png", name, width, scheme)), picture, 0o600))
-			if err != nil {
-				tab.t.Fatal(err)
-			}
-		}
-	}
-	if err := chromedp.Do(tab.ctx, chromedp.ResetViewport()); err != nil {
-		tab.t.Fatal(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +23,9 @@ import (
 
 // fault is what the tests break on purpose.
 var fault serve.Fault
+
+// now is the clock of logins and accounts, which the tests move.
+var now = time.Now
 
 // exitCut is the exit status of a stop that had to cut connections.
 const exitCut = 3
@@ -121,7 +125,7 @@ func run(ctx context.Context, file string, signals <-chan os.Signal) error {
 	if process1 {
 		return takeCare(program, signals, log)
 	}
-	cut, err := edge.Run(ctx, edge.Options{File: file, Program: program, Signals: signals, Log: log, Level: level, Fault: fault, Version: version()})
+	cut, err := edge.Run(ctx, edge.Options{File: file, Program: program, Signals: signals, Log: log, Level: level, Fault: fault, Now: now, Version: version()})
 	if err == nil && cut > 0 {
 		return errCut(cut)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -28,14 +29,53 @@ import (
 
 // The test binary is the program too, under these names: the tests run real processes, and the controls run one that is broken on purpose.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(suite{m}, map[string]func(){
 		"edge":           main,
+		"edge-clocked":   func() { now = movedTime; main() },
 		"edge-shutdown":  func() { fault = serve.FaultShutdown; main() },
 		"edge-caretaker": func() { isProcess1 = isFirst; main() },
 		"edge-panics":    func() { fault = serve.FaultPanics; main() },
 		"edge-versioned": versioned,
 		"edge-onegoaway": func() { fault = serve.FaultOneGoaway; main() },
 	})
+}
+
+// suite is every test, and the end of what they share.
+type suite struct{ *testing.M }
+
+func (s suite) Run() int {
+	defer func() { endShared() }()
+	return s.M.Run()
+}
+
+// clockFile names, in the environment of edge-clocked, a file that says how far its clock is ahead; without it, it goes as it does.
+const clockFile = "EDGE_TEST_CLOCK"
+
+// movedTime is the clock of every generation of edge-clocked.
+func movedTime() time.Time {
+	text, err := os.ReadFile(os.Getenv(clockFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return time.Now()
+	}
+	ahead, err2 := time.ParseDuration(string(text))
+	if err := cmp.Or(err, err2); err != nil {
+		panic(err)
+	}
+	return time.Now().Add(ahead)
+}
+
+// startClocked starts an edge whose logins go by a clock that the test moves, to be that far ahead.
+func startClocked(t *testing.T, start func(t *testing.T, program string) *proc) (p *proc, ahead func(time.Duration)) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "clock")
+	t.Setenv(clockFile, file)
+	return start(t, "edge-clocked"), func(d time.Duration) {
+		t.Helper()
+		err := os.WriteFile(file+".new", []byte(d.String()), 0o600)
+		if err := cmp.Or(err, os.Rename(file+".new", file)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // soon is how long a test waits for what takes moments.

@@ -24,6 +24,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
+	"golang.org/x/sys/unix"
 )
 
 var screens = flag.String("screens", "", "a folder for pictures of every login page, which are made only then")
@@ -35,60 +36,52 @@ func TestScreens(t *testing.T) {
 	}
 	p := startDressed(t, "")
 	p.user(password, "add", "alice")
+	p.user(password, "add", "bob")
 	for _, agent := range []string{
 		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1",
 		"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:146.0) Gecko/20100101 Firefox/146.0",
 	} {
 		p.logInAs(agent, "alice")
 	}
-	b := openBrowserFor(t, 10*time.Minute, p.pin(loginHost), "MAP *.test 127.0.0.1")
+	b := openBrowserFor(t, 10*time.Minute)
 	tab := b.tab()
-	login := func(rest string) string { return p.url(loginHost, rest) }
-	tab.open(login("/"))
-	tab.picture("start")
-	tab.open(p.url(wikiHost, "/"))
-	tab.picture("login")
-	tab.language("zh-CN")
-	tab.picture("login-zh")
-	tab.language("en")
-	tab.fill("alice", "wrong horse battery")
-	tab.picture("login-wrong")
-	tab.open(login("/register"))
-	tab.picture("register")
-	tab.open(login("/login?f=damaged"))
-	tab.picture("link-not-valid")
-	tab.open(login("/nothing"))
-	tab.picture("nothing-here")
-	tab.open("data:text/html,<form method=post action='" + login("/login") + "'><button>x</button></form>")
-	tab.load(chromedp.Click(chromedp.CSS("button")))
-	tab.picture("form-refused")
-	tab.open(p.url(wikiHost, "/.edge/auth/callback?code=x&flow=y"))
-	tab.picture("login-not-completed")
+	tab.tour(p, tab.picture)
 
-	tab.open(login("/login"))
-	tab.fill("alice", password)
-	tab.picture("account")
-	tab.language("zh-CN")
-	tab.picture("account-zh")
-	tab.language("en")
-	tab.send("#password button", "current", "wrong horse battery", "new", "staple battery horse", "again", "staple battery horse")
-	tab.picture("account-wrong-password")
-	tab.send("#password button", "current", password, "new", "staple battery horse", "again", "staple battery horse")
-	tab.picture("account-password-changed")
-	tab.open(p.url(filesHost, "/secret"))
-	tab.picture("not-for-you")
-	tab.open(p.url(wikiHost, "/"))
-	tab.open(p.url(wikiHost, "/.edge/logout"))
-	tab.picture("log-out")
-	tab.press()
-	tab.picture("logged-out")
+	form := b.tab()
+	form.open(p.url(loginHost, "/login"))
+	p.holdStore()
+	form.fill("bob", password)
+	form.sees(p.url(loginHost, "/login"), "One moment, please")
+	form.picture("store-down")
 }
 
-// startDressed starts an edge with a login whose pages look as these lines of [login] say, and two hosts that need it: files is for bob alone.
+// holdStore keeps everybody from writing to the sessions' store, as a disk that hangs would, until the test ends: it takes the lock of SQLite's writers.
+func (p *proc) holdStore() {
+	p.t.Helper()
+	files, err := filepath.Glob(filepath.Join(p.dir, "state", "sessions*shm"))
+	if err != nil || len(files) == 0 {
+		p.t.Fatalf("the store has no files: %v", err)
+	}
+	for _, name := range files {
+		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.t.Cleanup(func() { f.Close() })
+		const writers = 120 // the byte
+		lock := unix.Flock_t{Type: unix.F_WRLCK, Start: writers, Len: 1}
+		if err := unix.FcntlFlock(f.Fd(), unix.F_SETLKW, &lock); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+}
+
+// startDressed starts an edge with a login whose pages look as these lines of [login] say, and hosts that need it: files is for bob alone, and
+// vault wants a second factor.
 func startDressed(t *testing.T, theme string) *proc {
 	t.Helper()
 	dir := t.TempDir()
-	selfSigned(t, filepath.Join(dir, "test.pem"), loginHost, wikiHost, filesHost)
+	selfSigned(t, filepath.Join(dir, "test.pem"), loginHost, wikiHost, filesHost, vaultHost)
 	return startIn(t, dir, "edge", config+fmt.Sprintf(`
 [[certificate]]
 cert = "test.pem"
@@ -101,10 +94,15 @@ echo = true
 hosts = [%q]
 access = ["bob"]
 echo = true
+[[vhost]]
+hosts = [%q]
+access = "login"
+require = "second_factor"
+echo = true
 [login]
 host = %q
 registration = "open"
-%s`, wikiHost, filesHost, loginHost, theme))
+%s`, wikiHost, filesHost, vaultHost, loginHost, theme))
 }
 
 // logInAs logs in as a browser that calls itself so.

@@ -35,9 +35,10 @@ type Options struct {
 	Program upgrade.Program
 	Signals <-chan os.Signal // HUP, USR1, USR2, TERM, INT
 	Log     *slog.Logger
-	Level   *slog.LevelVar // of Log: set from the configuration
-	Fault   serve.Fault    // for tests
-	Version string         // of the program, as the metrics tell it
+	Level   *slog.LevelVar   // of Log: set from the configuration
+	Fault   serve.Fault      // for tests
+	Now     func() time.Time // that logins and accounts go by; nil: time.Now
+	Version string           // of the program, as the metrics tell it
 }
 
 // Server is one process's share of edge: a generation.
@@ -94,6 +95,9 @@ func (s *Server) now() time.Time { return time.Now() }
 func Run(ctx context.Context, o Options) (cut int64, err error) {
 	tasks, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	s := &Server{Options: o, log: o.Log, table: &listeners.Table{}, generation: 1, tasks: tasks, endTasks: end,
 		began: time.Now(), asks: make(chan reload.Ask), drafting: make(chan struct{}, 1), trials: make(chan reload.Trial)}
 	s.conns = serve.New(o.Log)

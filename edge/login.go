@@ -15,11 +15,11 @@ func (s *Server) openLogin(cfg *conf.Config) error {
 	if s.sessions != nil {
 		return nil
 	}
-	u, err := users.Open(cfg.StateDir, time.Now)
+	u, err := users.Open(cfg.StateDir, s.Now)
 	if err != nil {
 		return err
 	}
-	db, err := sessions.Open(cfg.StateDir, time.Now)
+	db, err := sessions.Open(cfg.StateDir, s.Now)
 	if err != nil {
 		return errors.Join(err, u.Close())
 	}

@@ -97,7 +97,7 @@ func TestCondition2NothingElseOpensTheDatabase(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && d.Name() != ".." && strings.HasPrefix(d.Name(), ".") {
+		if d.IsDir() && (d.Name() != ".." && strings.HasPrefix(d.Name(), ".") || path == filepath.Join(root, "bench")) { // which is a program of its own
 			return fs.SkipDir
 		}
 		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
