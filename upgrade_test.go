@@ -109,7 +109,7 @@ func TestUpgradeByOneGoawayLoses(t *testing.T) {
 	_, addr := origin(t)
 	p := start(t, "edge-onegoaway", config+relayTo(addr))
 	reports := underLoad(t, p, func() {
-		for range 8 {
+		for range 5 {
 			settle()
 			p.upgrade()
 		}

@@ -503,7 +503,7 @@ hosts = ["version.localhost"]
 listeners = ["http"]
 respond = { body = "VERSION" }
 [upgrade]
-ready = "4s"
+ready = "10s"
 probation = "PROBATION"
 max_generations = 64
 [drain]
