@@ -225,7 +225,12 @@ func (p *loginPages) goLocal(w http.ResponseWriter, r *http.Request, req request
 func (p *loginPages) enrolled(w http.ResponseWriter, r *http.Request, l *live, f Factors, v view, by, page string) {
 	p.noteAccount(r, l, by+" added")
 	if l.level() < AAL2 {
-		if _, err := p.raise(r, w, l, AAL2); err != nil {
+		_, err := p.raise(r, w, l, AAL2)
+		switch {
+		case errors.Is(err, errEnded): // meanwhile, in another browser
+			redirect(w, "/login")
+			return
+		case err != nil:
 			p.down(w, r, err)
 			return
 		}

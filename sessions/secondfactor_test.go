@@ -1,6 +1,8 @@
 package sessions
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/pquerna/otp/hotp"
 )
 
@@ -444,5 +447,26 @@ func TestPasswordIsNoSecondFactor(t *testing.T) {
 	b.post(login+"/account/totp/remove", nil)
 	if f, err := w.users.Factors(background, "alice"); err != nil || !f.Any() {
 		t.Errorf("the authenticator app is gone: %+v, %v", f, err)
+	}
+}
+
+// ending ends every login of who adds an authenticator app, as another browser may at that moment.
+type ending struct {
+	*accounts
+	w *world
+}
+
+func (e ending) SetTOTP(ctx context.Context, name, seed string, step int64) error {
+	_, err := e.w.EndAll(ctx, name, uuid.Nil)
+	return errors.Join(err, e.accounts.SetTOTP(ctx, name, seed, step))
+}
+
+// A login that ends while a factor is added is over, and the store is not said to be down.
+func TestEndWhileEnrolling(t *testing.T) {
+	w := newWorld(t)
+	w.process = &process{New(w.db, ending{w.users, w}, w.conf, w.hosts), w.db}
+	b := w.signedIn(onLinux)
+	if _, p := w.enrol(b, b.get(login+"/account/totp")); !strings.Contains(p.body, "<h1>Log in</h1>") {
+		t.Errorf("%d %s", p.status, p.body)
 	}
 }
