@@ -150,6 +150,13 @@ func (t *tally) of(f func(context.Context) error) func(context.Context) error {
 	}
 }
 
+// refuse counts an attempt that could not begin.
+func (t *tally) refuse() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.Refused++
+}
+
 func (t *tally) get() metrics.Changes {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -128,7 +128,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 		Reload: s.reloads.of(s.reloadVerdicts.of(s.toldReload(s.reloadKept))), Try: s.reloads.of(s.reloadVerdicts.of(s.toldReload(s.try))),
 		Rollback: s.rollback, Renew: s.renew,
 		Upgrade: s.upgrades.of(s.upgradeVerdicts.of(s.toldUpgrade(s.upgrade))),
-		PassOn:  s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Asks: s.asks, Trials: s.trials, Log: s.log,
+		PassOn:  s.passOn, Drain: s.drain, Stop: s.stop, Reopen: s.reopen, Due: s.due, Asks: s.asks, Trials: s.trials, Refused: s.upgrades.refuse, Log: s.log,
 	}
 	if parent == nil {
 		s.start(s.table.Sockets())

@@ -31,12 +31,15 @@ func (s *supervisor) ask(a Ask) {
 	case s.running == drain:
 		a.Done(ErrTakenOver)
 	case s.onTrial():
+		if a.Upgrade {
+			s.refuseUpgrade(ErrOnTrial)
+		}
 		a.Done(ErrOnTrial)
 	case !a.Upgrade:
 		s.asks.reloads, s.wantReload = append(s.asks.reloads, a), true
 	default:
 		if err := s.busy(); err != nil {
-			s.Log.Warn("upgrade refused", "because", err)
+			s.refuseUpgrade(err)
 			a.Done(err)
 			return
 		}

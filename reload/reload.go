@@ -52,7 +52,9 @@ type Actions struct {
 	Rollback func(context.Context) error
 	// Trials are what is asked about reloads on trial; nil: nobody asks.
 	Trials <-chan Trial
-	Log    *slog.Logger
+	// Refused hears of each upgrade that was asked for and could not even begin, as something else was in progress; nil: nobody does.
+	Refused func()
+	Log     *slog.Logger
 }
 
 // Run obeys the signals until a stop, or a drain after an upgrade, has ended; so does ctx's end, like TERM. It says how much was cut.
@@ -173,7 +175,7 @@ func (s *supervisor) signal(sig os.Signal) {
 		s.wantReload = true
 	case syscall.SIGUSR2:
 		if err := s.busy(); err != nil {
-			s.Log.Warn("upgrade refused", "because", err)
+			s.refuseUpgrade(err)
 			return
 		}
 		s.wantUpgrade = true
@@ -185,6 +187,14 @@ func (s *supervisor) signal(sig os.Signal) {
 		s.Log.Info("logs reopened")
 	case syscall.SIGTERM, syscall.SIGINT:
 		s.stop()
+	}
+}
+
+// refuseUpgrade says that an upgrade does not begin.
+func (s *supervisor) refuseUpgrade(why error) {
+	s.Log.Warn("upgrade refused", "because", why)
+	if s.Refused != nil {
+		s.Refused()
 	}
 }
 

@@ -48,11 +48,16 @@ func (s *supervisor) onTrial() bool { return s.running == trial || !s.trials.unt
 // refuseOnTrial says whether a signal must wait for the word of whoever asked for the trial: a reload would put on trial what nobody tried, or
 // bring back what was just taken back, and a new process knows of no trial.
 func (s *supervisor) refuseOnTrial(sig syscall.Signal) bool {
-	what := map[syscall.Signal]string{syscall.SIGHUP: "reload refused", syscall.SIGUSR2: "upgrade refused"}[sig]
-	if what == "" || !s.onTrial() {
+	switch {
+	case !s.onTrial():
+		return false
+	case sig == syscall.SIGHUP:
+		s.Log.Warn("reload refused", "because", ErrOnTrial)
+	case sig == syscall.SIGUSR2:
+		s.refuseUpgrade(ErrOnTrial)
+	default:
 		return false
 	}
-	s.Log.Warn(what, "because", ErrOnTrial)
 	return true
 }
 

@@ -40,6 +40,7 @@ type world struct {
 	reopen  error
 	ended   bool
 	cut     int64
+	refused int      // upgrades
 	answers []string // to what was asked about trials, in order
 	log     bytes.Buffer
 }
@@ -52,7 +53,8 @@ func start(t *testing.T, takeOver bool) *world {
 		Drain: func(ctx context.Context) int64 { w.job("drain")(ctx); return 0 },
 		Stop:  w.stop, Reopen: w.reopened, Due: w.isDue,
 		Try: w.job("try"), Rollback: w.job("rollback"), Trials: w.trials,
-		Log: slog.New(slog.NewTextHandler(w, nil)),
+		Refused: func() { w.mu.Lock(); defer w.mu.Unlock(); w.refused++ },
+		Log:     slog.New(slog.NewTextHandler(w, nil)),
 	}
 	if takeOver {
 		a.TakeOver = w.job("take-over")
@@ -195,6 +197,9 @@ func (w *world) do(event string) {
 // finish ends Run, as an impatient TERM does.
 func (w *world) finish() {
 	w.t.Helper()
+	if n := strings.Count(w.log.String(), "upgrade refused"); n != w.refused {
+		w.t.Errorf("%d refused upgrades were told of, and %d counted", n, w.refused)
+	}
 	for range 2 {
 		if !w.ended {
 			w.do("TERM")

@@ -77,6 +77,7 @@ type Handshakes struct {
 // Changes are what became of attempts to change something.
 type Changes struct {
 	OK, Failed uint64
+	Refused    uint64    // could not begin, as something else was in progress
 	Last       time.Time // zero: there was none
 	LastFailed bool
 }
@@ -125,7 +126,7 @@ var (
 	reloads     = describe("reloads_total", "Reloads of the configuration.", "result")
 	reloadTime  = describe("reload_last_timestamp_seconds", "When the last reload was.")
 	reloadOK    = describe("reload_last_success", "Whether the last reload succeeded; 1 where there was none.")
-	upgrades    = describe("upgrades_total", "Upgrades that were begun.", "result")
+	upgrades    = describe("upgrades_total", "Upgrades that were begun, and those that were refused because something else was in progress.", "result")
 	generation  = describe("generation", "The process's number in the chain of upgrades.")
 	draining    = describe("draining", "Whether the process takes no new connections.")
 	build       = describe("build_info", "1, with the program's version.", "version", "goversion")
@@ -244,6 +245,7 @@ func (s *State) collectProcess(out chan<- prometheus.Metric) {
 	gauge(out, reloadOK, truth(!s.Reloads.LastFailed))
 	count(out, upgrades, s.Upgrades.OK, "ok")
 	count(out, upgrades, s.Upgrades.Failed, "failed")
+	count(out, upgrades, s.Upgrades.Refused, "refused")
 	gauge(out, generation, s.Generation)
 	gauge(out, draining, truth(s.Draining))
 	gauge(out, build, 1, s.Version, runtime.Version())

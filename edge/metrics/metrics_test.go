@@ -35,7 +35,7 @@ func full() State {
 		Tunnels:      []Tunnels{{"https", "upgrade", 4}},
 		Certificates: []Certificate{{"a.test", "01", time.Unix(1e9, 0)}, {"a.test", "02", time.Unix(2e9, 0)}, {"a.test", "02", time.Unix(3e9, 0)}},
 		Handshakes:   []Handshakes{{"1.3", true, 9}, {"1.3", false, 8}}, FailedHandshakes: 6,
-		Reloads: Changes{OK: 1, Failed: 2, Last: time.Unix(1e9, 5e8), LastFailed: true}, Upgrades: Changes{Failed: 1},
+		Reloads: Changes{OK: 1, Failed: 2, Last: time.Unix(1e9, 5e8), LastFailed: true}, Upgrades: Changes{Failed: 1, Refused: 4},
 		LogWritten: 10, LogDropped: 11,
 	}
 }
@@ -83,7 +83,7 @@ func TestText(t *testing.T) {
 		`edge_upstream_set_aside{target="127.0.0.1:2",upstream="app"} 0`, `edge_upstream_waiting{upstream="app"} 3`,
 		`edge_certificate_expiry_timestamp_seconds{name="a.test",serial="02"} 2e+09`,
 		`edge_reloads_total{result="failed"} 2`, `edge_reload_last_timestamp_seconds 1.0000000005e+09`, `edge_reload_last_success 0`,
-		`edge_upgrades_total{result="failed"} 1`, `edge_generation 3`, `edge_draining 1`, `edge_build_info{goversion="go`, `version="v1"} 1`,
+		`edge_upgrades_total{result="failed"} 1`, `edge_upgrades_total{result="refused"} 4`, `edge_generation 3`, `edge_draining 1`, `edge_build_info{goversion="go`, `version="v1"} 1`,
 		`edge_access_log_lines_total 10`, `edge_access_log_lines_dropped_total 11`, "\ngo_goroutines ", "\nprocess_open_fds ",
 	} {
 		if !strings.Contains(text, want) {
