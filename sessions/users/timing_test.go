@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -31,29 +32,45 @@ func TestTiming(t *testing.T) {
 	}
 	names := []string{"alice", "nobody", "bob"}
 	for run := range runs {
-		took := map[string][]time.Duration{}
+		took, worked := map[string][]time.Duration{}, map[string][]time.Duration{}
 		for range each {
 			for _, i := range rand.Perm(len(names)) { // else one may always come after another, or when the garbage collector does
-				start := time.Now()
+				start, before := time.Now(), cpu(t)
 				s.Verify(ctx, names[i], "wrong horse")
 				took[names[i]] = append(took[names[i]], time.Since(start))
+				worked[names[i]] = append(worked[names[i]], cpu(t)-before)
 			}
 		}
 		line := ""
 		for _, name := range names {
-			// Neighbours in time are compared: what else the machine does changes from one moment to the next.
-			ratios := make([]float64, each)
-			for i := range ratios {
-				ratios[i] = float64(took[name][i]) / float64(took["alice"][i])
-			}
-			slices.Sort(ratios)
-			off := ratios[each/2] - 1
+			off := apart(took[name], took["alice"])
 			if math.Abs(off) > most {
 				t.Errorf("run %d: %s takes %+.1f %%", run, name, off*100)
 			}
 			sorted := slices.Sorted(slices.Values(took[name]))
-			line += fmt.Sprintf(" %s %d µs (%+.1f %%)", name, sorted[each/2].Microseconds(), off*100)
+			work := 100 * apart(worked[name], worked["alice"])
+			line += fmt.Sprintf(" %s %d µs (%+.1f %%, of CPU time %+.1f %%)", name, sorted[each/2].Microseconds(), off*100, work)
 		}
 		t.Logf("run %d:%s", run, line)
 	}
+}
+
+// apart is by how much one kind takes longer than another. Neighbours in time are compared: what else the machine does changes from one moment to
+// the next.
+func apart(of, than []time.Duration) float64 {
+	ratios := make([]float64, len(of))
+	for i := range ratios {
+		ratios[i] = float64(of[i]) / float64(than[i])
+	}
+	slices.Sort(ratios)
+	return ratios[len(ratios)/2] - 1
+}
+
+// cpu is the processor time that this process has used: what other processes do is not in it, which tells a difference in work from a busy machine.
+func cpu(t *testing.T) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
