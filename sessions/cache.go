@@ -31,18 +31,20 @@ type shard struct {
 	gone    [goneFor]uuid.UUID
 }
 
-// entry is a session of a virtual host.
+// entry is a session of a virtual host. What each request looks at stands together, and first: at 100,000 sessions every line of memory that is
+// touched is one that must be fetched.
 type entry struct {
+	secret  [32]byte
+	vhost   string
+	person  *person
+	who     atomic.Pointer[known]
+	expires int64 // these are Unix milliseconds
+	since   int64
+	seen    atomic.Int64
+	epoch   int64
+
 	id, login uuid.UUID
-	secret    [32]byte
-	vhost     string
 	level     Level
-	epoch     int64
-	since     int64 // these are Unix milliseconds
-	expires   int64
-	seen      atomic.Int64
-	person    *person
-	who       atomic.Pointer[known]
 
 	look   sync.Mutex // who has it looks into the store, at one that seems idle
 	looked int64      // when somebody did
@@ -50,8 +52,8 @@ type entry struct {
 
 // known is an Identity, made once of a user's state.
 type known struct {
-	Identity
 	of *state
+	Identity
 }
 
 func newCache(most int) *cache {
@@ -140,7 +142,7 @@ func newEntry(r *row, p *person) *entry {
 func (e *entry) identity(of *state) *Identity {
 	k := e.who.Load()
 	if k == nil || k.of != of {
-		k = &known{*of.identity(e.login, e.since, e.level), of}
+		k = &known{of, *of.identity(e.login, e.since, e.level)}
 		e.who.Store(k)
 	}
 	return &k.Identity

@@ -1,12 +1,12 @@
 package sessions
 
 import (
-	"bytes"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"slices"
 
 	"github.com/google/uuid"
 )
@@ -41,7 +41,7 @@ func (h *handle) hash() [32]byte {
 // parseHandle accepts exactly what String writes: 48 bytes fill their base64. There is no second spelling of a cookie, so none that a
 // filter could miss.
 func parseHandle(value []byte) (h handle, ok bool) {
-	if len(value) != handleLen || value[36] != '.' || bytes.ContainsFunc(value[:36], upper) {
+	if len(value) != handleLen || value[36] != '.' || slices.ContainsFunc(value[:36], upper) {
 		return handle{}, false
 	}
 	id, err := uuid.ParseBytes(value[:36])
@@ -59,7 +59,7 @@ func parseHandle(value []byte) (h handle, ok bool) {
 	return h, true
 }
 
-func upper(c rune) bool { return 'A' <= c && c <= 'Z' }
+func upper(c byte) bool { return 'A' <= c && c <= 'Z' }
 
 // strict64 has one text for each value: the last character's unused bits must be zero.
 var strict64 = base64.RawURLEncoding.Strict()

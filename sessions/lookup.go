@@ -9,11 +9,12 @@ import (
 // with an error nobody knows, and nobody may pass. A session that is known already costs no query and no allocation; a cookie that edge
 // did not make costs no query.
 func (s *Store) Lookup(cookie []byte, vhost string) (*Identity, error) {
-	e, of, err := s.holder(cookie, vhost)
+	at := s.db.now()
+	e, of, err := s.holder(cookie, vhost, at)
 	if e == nil {
 		return nil, err
 	}
-	now := s.db.millis()
+	now := at.UnixMilli()
 	if unused := now - e.seen.Load(); unused > s.seenEvery().Milliseconds() {
 		e.seen.Store(now)
 		s.db.saw(e.id, e.login, now)
@@ -26,7 +27,7 @@ func (s *Store) Lookup(cookie []byte, vhost string) (*Identity, error) {
 func (s *Store) Watch(cookie []byte, vhost string) func() (*Identity, error) {
 	cookie = append([]byte(nil), cookie...)
 	return func() (*Identity, error) {
-		e, of, err := s.holder(cookie, vhost)
+		e, of, err := s.holder(cookie, vhost, s.db.now())
 		if e == nil {
 			return nil, err
 		}
@@ -35,7 +36,7 @@ func (s *Store) Watch(cookie []byte, vhost string) func() (*Identity, error) {
 }
 
 // holder is the session of a virtual host's cookie that has not ended in any way, and its user; else nil.
-func (s *Store) holder(cookie []byte, vhost string) (*entry, *state, error) {
+func (s *Store) holder(cookie []byte, vhost string, now time.Time) (*entry, *state, error) {
 	value, _ := onlyCookie(cookie, sessionCookie)
 	h, ok := parseHandle(value)
 	if !ok || vhost == "" { // that is how a login's own session is told
@@ -52,7 +53,7 @@ func (s *Store) holder(cookie []byte, vhost string) (*entry, *state, error) {
 	if subtle.ConstantTimeCompare(hash[:], e.secret[:]) != 1 || e.vhost != vhost {
 		return nil, nil, nil
 	}
-	if alive, err := s.alive(e); !alive {
+	if alive, err := s.alive(e, now); !alive {
 		return nil, nil, err
 	}
 	of, err := e.person.state()
@@ -83,8 +84,7 @@ func (s *Store) entry(h *handle) (*entry, error) {
 }
 
 // alive says whether time has not ended a session. The lifetime is also in the row, but the configuration may have become stricter since.
-func (s *Store) alive(e *entry) (bool, error) {
-	now := s.db.now()
+func (s *Store) alive(e *entry, now time.Time) (bool, error) {
 	switch ms := now.UnixMilli(); {
 	case ms >= e.expires || now.Sub(time.UnixMilli(e.since)) > s.lifetime:
 		return false, nil
