@@ -121,7 +121,7 @@ drill-peers: build
 
 screens: tools
 	mkdir -p docs/screens
-	go test -count=1 -run '^TestScreens$$' . -screens docs/screens
+	go test -count=1 -run '^TestScreens' . -screens docs/screens
 
 bench: bench-tools
 	go build -o bin/bench ./bench

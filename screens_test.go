@@ -36,23 +36,29 @@ func TestScreens(t *testing.T) {
 	}
 	p := startDressed(t, "")
 	p.user(password, "add", "alice")
-	p.user(password, "add", "bob")
 	for _, agent := range []string{
 		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 Mobile/15E148 Safari/604.1",
 		"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:146.0) Gecko/20100101 Firefox/146.0",
 	} {
 		p.logInAs(agent, "alice")
 	}
-	b := openBrowserFor(t, 10*time.Minute)
-	tab := b.tab()
+	tab := openBrowserFor(t, 10*time.Minute).tab()
 	tab.tour(p, tab.picture)
+}
 
-	form := b.tab()
-	form.open(p.url(loginHost, "/login"))
+// TestScreensOfStoreDown makes those of a store that does not answer.
+func TestScreensOfStoreDown(t *testing.T) {
+	if *screens == "" {
+		t.Skip("no -screens")
+	}
+	p := startDressed(t, "")
+	p.user(password, "add", "bob")
+	tab := openBrowser(t).tab()
+	tab.open(p.url(loginHost, "/login"))
 	p.holdStore()
-	form.fill("bob", password)
-	form.sees(p.url(loginHost, "/login"), "One moment, please")
-	form.picture("store-down")
+	tab.fill("bob", password)
+	tab.sees(p.url(loginHost, "/login"), "One moment, please")
+	tab.picture("store-down")
 }
 
 // holdStore keeps everybody from writing to the sessions' store, as a disk that hangs would, until the test ends: it takes the lock of SQLite's writers.

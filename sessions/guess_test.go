@@ -40,7 +40,7 @@ func TestWrongPasswordsSlowDown(t *testing.T) {
 	}
 	for _, want := range []int{1, 2, 4, 8} {
 		p := b.try("alice", "correct horse")
-		if p.status != http.StatusTooManyRequests || p.header.Get("Retry-After") != strconv.Itoa(want) || !strings.Contains(p.body, fmt.Sprintf("wait %d seconds", want)) ||
+		if p.status != http.StatusTooManyRequests || p.header.Get("Retry-After") != strconv.Itoa(want) || !strings.Contains(p.body, waitError(time.Duration(want)*time.Second).Error()) ||
 			!strings.Contains(p.body, `name="password"`) {
 			t.Fatalf("%d, after %q, want %d: %s", p.status, p.header.Get("Retry-After"), want, p.body)
 		}

@@ -19,6 +19,9 @@ func (w waitError) Error() string        { return w.in(english) }
 func (w waitError) Is(target error) bool { return target == errWait }
 
 func (w waitError) in(l language) string {
+	if w.seconds() == 1 {
+		return l.T("please wait a second and try again")
+	}
 	return l.T("please wait %d seconds and try again", w.seconds())
 }
 
