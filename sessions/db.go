@@ -54,6 +54,7 @@ type DB struct {
 	ear   *ear
 
 	flows sealer // of the cookies of logins under way
+	trips sealer // of those of logins under way at a provider
 	blobs sealer // of what a virtual host tells the login host
 	tags  tagger // of session cookies
 

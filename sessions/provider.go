@@ -51,9 +51,11 @@ type Farewell struct {
 // Links are the accounts of people whom a provider knows. An account is found by issuer and subject, which never change hands.
 type Links interface {
 	// Linked gives the account of a stranger: the one linked before; or as terms say, one of the same e-mail address, or a new one, linked from
-	// now on. The groups that came along count with it until the next time. ErrNotLinked, ErrNoUser for one that is disabled, ErrTaken,
+	// now on. The groups that came along count with it until the next time. ErrNotLinked, ErrNotAllowed for one that is disabled, ErrTaken,
 	// ErrBadName.
 	Linked(ctx context.Context, s Stranger, terms Terms) (User, error)
+	// Link links an account: ErrLinked where another is, ErrNoUser.
+	Link(ctx context.Context, name string, o Origin) error
 }
 
 // Terms are how one without a linked account comes in.
@@ -68,5 +70,6 @@ var (
 	ErrNotSigned    = errors.New("the answer of the other site is not one that can be believed")
 	ErrNotAllowed   = errors.New("your account there may not be used here")
 	ErrCanceled     = errors.New("the other site did not log you in")
+	ErrLinked       = errors.New("your account there is linked to another account here")
 	ErrNotLinked    = errors.New("no account here is linked to yours there")
 )
