@@ -89,8 +89,9 @@ func (db *DB) prepare(dir string) error {
 	if err != nil {
 		return err
 	}
-	var errs [7]error
+	var errs [8]error
 	db.flows, errs[0] = newSealer(root, "flow")
+	db.trips, errs[7] = newSealer(root, "oidc")
 	db.blobs, errs[1] = newSealer(root, "blob")
 	db.tags, errs[2] = newTagger(root)
 	db.factors, errs[3] = newFactorKeys(root)

@@ -64,7 +64,7 @@ func (p *loginPages) oidcRoutes() map[string]route {
 		paths[base] = route{post: func(w http.ResponseWriter, r *http.Request) { p.depart(w, r, at) }}
 		paths[base+"/callback"] = route{onlyGet: true, get: func(w http.ResponseWriter, r *http.Request) { p.arrive(w, r, at) }}
 		paths[base+"/backchannel"] = route{server: func(w http.ResponseWriter, r *http.Request) { p.farewell(w, r, at) }}
-		paths["/account"+base] = route{post: p.own(func(w http.ResponseWriter, r *http.Request, l *live) { p.departToLink(w, r, at, l) })}
+		paths["/account"+base] = route{post: func(w http.ResponseWriter, r *http.Request) { p.departToLink(w, r, at) }}
 	}
 	return paths
 }
@@ -76,8 +76,13 @@ func (p *loginPages) depart(w http.ResponseWriter, r *http.Request, at *conf.Pro
 	}
 }
 
-// departToLink sends the browser there for the account of who is signed in to be linked.
-func (p *loginPages) departToLink(w http.ResponseWriter, r *http.Request, at *conf.Provider, l *live) {
+// departToLink sends the browser there for the account of who is signed in to be linked. That is one more way in, so it takes what a change of
+// second factors takes.
+func (p *loginPages) departToLink(w http.ResponseWriter, r *http.Request, at *conf.Provider) {
+	l, _, _, ok := p.sure(w, r, "")
+	if !ok {
+		return
+	}
 	p.sendTo(w, r, at, journey{Link: l.id}, func(err error) { p.refuseAccount(w, r, l, "providers", err) })
 }
 
@@ -195,6 +200,23 @@ func (p *loginPages) refuseStranger(w http.ResponseWriter, r *http.Request, at *
 	p.note(r, Entry{Event: eventLogin, Result: Refused, Detail: at.Name + ": " + err.Error()})
 	v.Error = text
 	p.show(w, r, status, "login", v)
+}
+
+// providerView is a provider on the account page.
+type providerView struct {
+	button
+	Linked bool
+}
+
+func (p *loginPages) providersSection(r *http.Request, l *live, v *view) error {
+	if v.Providers == nil {
+		return nil
+	}
+	issuers, err := p.users.LinkedAt(r.Context(), l.User)
+	for _, at := range p.conf.Providers {
+		v.Linked = append(v.Linked, providerView{button{at.Name, at.Title}, slices.Contains(issuers, at.Issuer)})
+	}
+	return err
 }
 
 // link links the account of who is signed in, if it is the login that asked for it.

@@ -56,6 +56,8 @@ type Links interface {
 	Linked(ctx context.Context, s Stranger, terms Terms) (User, error)
 	// Link links an account: ErrLinked where another is, ErrNoUser.
 	Link(ctx context.Context, name string, o Origin) error
+	// LinkedAt gives the issuers of the providers that an account is linked at. ErrNoUser.
+	LinkedAt(ctx context.Context, name string) (issuers []string, err error)
 }
 
 // Terms are how one without a linked account comes in.

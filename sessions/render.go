@@ -35,6 +35,7 @@ type view struct {
 type choice struct {
 	Elsewhere bool // not by password
 	Providers []button
+	Linked    []providerView // on the account page
 }
 
 // button leads to a provider.
@@ -53,7 +54,7 @@ var samples = []view{
 	{language: english, Again: "/", Factor: &factorView{}},
 	{
 		language: languages[1], Base: "/.edge", User: "alice", Name: "alice", Host: "wiki.example.org", Flow: "f", Error: ErrBadCredentials.Error(),
-		Again: "/", Register: true, ErrorIn: "password", choice: choice{Providers: []button{{"corp", "Corp"}}}, Logins: []loginView{{Here: true}}, Factor: &factorView{},
+		Again: "/", Register: true, ErrorIn: "password", choice: choice{Providers: []button{{"corp", "Corp"}}, Linked: []providerView{{Linked: true}, {}}}, Logins: []loginView{{Here: true}}, Factor: &factorView{},
 	},
 }
 

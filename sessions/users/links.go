@@ -70,24 +70,11 @@ func linkedTo(tx *sql.Tx, issuer, subject string) (name string, err error) {
 	if err := json.Unmarshal(data, &l); err != nil {
 		return "", fmt.Errorf("link of %q: %w", name, err)
 	}
-	rec, err := recordIn(tx, name)
+	rec, err := readIn(tx, name)
 	if errors.Is(err, sessions.ErrNoUser) || err == nil && rec.Created != l.Account {
 		return "", sessions.ErrNotLinked
 	}
 	return name, err
-}
-
-// recordIn reads an account inside a transaction: ErrNoUser.
-func recordIn(tx *sql.Tx, name string) (rec record, err error) {
-	var data []byte
-	err = tx.QueryRow("SELECT data FROM user WHERE name = ?", name).Scan(&data)
-	if errors.Is(err, sql.ErrNoRows) {
-		return record{}, sessions.ErrNoUser
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &rec)
-	}
-	return rec, err
 }
 
 // linkByEmail links the one account of the stranger's address. An account that is linked to somebody of this provider already is not: the
@@ -107,7 +94,7 @@ func (s *Store) linkByEmail(tx *sql.Tx, who sessions.Stranger) (name string, err
 	if n != 1 {
 		return "", sessions.ErrNotLinked
 	}
-	rec, err := recordIn(tx, name)
+	rec, err := readIn(tx, name)
 	if err != nil {
 		return "", err
 	}
@@ -148,7 +135,7 @@ func (s *Store) putLink(tx *sql.Tx, name string, rec record, o sessions.Origin) 
 // noteGroups keeps the groups that came with a login until the next one. What is no name of a group here is none. ErrNotAllowed: the account
 // is disabled.
 func noteGroups(tx *sql.Tx, name string, who sessions.Stranger) error {
-	rec, err := recordIn(tx, name)
+	rec, err := readIn(tx, name)
 	if err != nil {
 		return err
 	}
@@ -168,7 +155,7 @@ func noteGroups(tx *sql.Tx, name string, who sessions.Stranger) error {
 		rec.Elsewhere = map[string][]string{}
 	}
 	rec.Elsewhere[who.Issuer] = groups
-	return setField(tx, name, "$.elsewhere", rec.Elsewhere)
+	return setIn(tx, name, "$.elsewhere", rec.Elsewhere)
 }
 
 // allGroups are the account's own and those that providers say it has.
@@ -183,7 +170,7 @@ func (r record) allGroups() []string {
 // Link implements sessions.Links.
 func (s *Store) Link(ctx context.Context, name string, o sessions.Origin) error {
 	return s.change(ctx, name, func(tx *sql.Tx, name string) error {
-		rec, err := recordIn(tx, name)
+		rec, err := readIn(tx, name)
 		if err != nil {
 			return err
 		}
@@ -204,7 +191,7 @@ func (s *Store) Link(ctx context.Context, name string, o sessions.Origin) error 
 // links there were. ErrNoUser.
 func (s *Store) Unlink(ctx context.Context, name, issuer string) (n int64, err error) {
 	err = s.change(ctx, name, func(tx *sql.Tx, name string) error {
-		rec, err := recordIn(tx, name)
+		rec, err := readIn(tx, name)
 		if err != nil {
 			return err
 		}
@@ -216,7 +203,7 @@ func (s *Store) Unlink(ctx context.Context, name, issuer string) (n int64, err e
 			return err
 		}
 		maps.DeleteFunc(rec.Elsewhere, func(of string, _ []string) bool { return of == issuer || issuer == "" })
-		return errors.Join(setField(tx, name, "$.elsewhere", rec.Elsewhere), bump(tx, name))
+		return errors.Join(setIn(tx, name, "$.elsewhere", rec.Elsewhere), bump(tx, name))
 	})
 	return n, err
 }
@@ -248,6 +235,15 @@ func (s *Store) Links(ctx context.Context, name string) (list []Link, err error)
 		}
 	}
 	return list, rows.Err()
+}
+
+// LinkedAt implements sessions.Links.
+func (s *Store) LinkedAt(ctx context.Context, name string) (issuers []string, err error) {
+	list, err := s.Links(ctx, name)
+	for _, l := range list {
+		issuers = with(issuers, l.Issuer)
+	}
+	return issuers, err
 }
 
 func dropLinks(tx *sql.Tx, name string) error {
