@@ -25,6 +25,11 @@ func (s *Service) Pages() http.Handler {
 	maps.Copy(p.paths, p.accountRoutes())
 	maps.Copy(p.paths, p.factorRoutes())
 	maps.Copy(p.paths, p.oidcRoutes())
+	if s.conf.Elsewhere {
+		p.paths["/login"] = route{get: p.loginForm}
+		delete(p.paths, "/register")
+		delete(p.paths, "/account/password")
+	}
 	return p
 }
 
