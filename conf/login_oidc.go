@@ -28,9 +28,6 @@ type Provider struct {
 	TrustMFA       bool     // a second factor that was asked for there counts here
 }
 
-// callbackPath is where the provider sends the browser back, on the login's host.
-func (p *Provider) callbackPath() string { return "/oidc/" + p.Name + "/callback" }
-
 // providers reads [login] local and [[login.provider]].
 func (l *loader) providers(t *table, lg *Login) {
 	local := t.get("local")

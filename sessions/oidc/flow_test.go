@@ -203,7 +203,8 @@ func TestLinkOwn(t *testing.T) {
 		return b
 	}
 	alice := login("alice")
-	if p := alice.send("POST", "https://login.test/account/oidc/corp", nil); p.status != 200 || !strings.Contains(p.body, "opens this one from now on") || !strings.Contains(p.body, "Linked") {
+	p := alice.send("POST", "https://login.test/account/oidc/corp", nil)
+	if p.status != 200 || !strings.Contains(p.body, "opens this one from now on") || !strings.Contains(p.body, "Linked") {
 		t.Errorf("%d %s", p.status, p.body)
 	}
 	b := w.browser()

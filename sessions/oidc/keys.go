@@ -35,9 +35,9 @@ type keySet struct {
 
 // VerifySignature implements oidc.KeySet.
 func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, error) {
-	signed, err := jose.ParseSigned(token, joseAlgorithms())
-	if err != nil || len(signed.Signatures) != 1 {
-		return nil, errors.Join(err, errors.New("no token with one signature"))
+	signed, err := jose.ParseSignedCompact(token, joseAlgorithms())
+	if err != nil {
+		return nil, err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -52,7 +52,9 @@ func (c *Client) LoggedOut(ctx context.Context, token string) (bye sessions.Fare
 	if err := cl.check(); err != nil {
 		return bye, notSigned("logout token: %w", err)
 	}
-	return sessions.Farewell{Origin: sessions.Origin{Issuer: c.issuer, Subject: cl.Subject, Session: cl.Session}, ID: cl.ID, Expires: until.UnixMilli()}, nil
+	bye.Origin = sessions.Origin{Issuer: c.issuer, Subject: cl.Subject, Session: cl.Session}
+	bye.ID, bye.Expires = cl.ID, until.UnixMilli()
+	return bye, nil
 }
 
 // check wants all that tells a logout token from others, an ID token above all (§2.4).
@@ -89,7 +91,7 @@ func (c *Client) life(cl logoutClaims) (until time.Time, err error) {
 
 // typeOf lets through what is a logout token by its header, or says nothing of it (§2.4).
 func typeOf(token string) error {
-	signed, err := jose.ParseSigned(token, joseAlgorithms())
+	signed, err := jose.ParseSignedCompact(token, joseAlgorithms())
 	if err != nil {
 		return err
 	}
