@@ -164,7 +164,8 @@ groups = ["staff"]
 	}
 	logIn := func() {
 		t.Helper()
-		if err := chromedp.Do(tab.ctx, chromedp.SendKeys(chromedp.CSS("input[name=login]"), "carol"), chromedp.SendKeys(chromedp.CSS("input[name=password]"), "x")); err != nil {
+		err := chromedp.Do(tab.ctx, chromedp.SendKeys(chromedp.CSS("input[name=login]"), "carol"), chromedp.SendKeys(chromedp.CSS("input[name=password]"), "x"))
+		if err != nil {
 			t.Fatal(err)
 		}
 		tab.submit()

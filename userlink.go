@@ -13,7 +13,8 @@ import (
 // linkUser links an account to somebody at a provider of the configuration, before they have ever come.
 func linkUser(file *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "link NAME PROVIDER SUBJECT", Short: "Let who is SUBJECT (the token's sub) at a [[login.provider]] in as this account", Args: cobra.ExactArgs(3),
+		Use: "link NAME PROVIDER SUBJECT", Args: cobra.ExactArgs(3),
+		Short: "Let who is SUBJECT (the token's sub) at a [[login.provider]] in as this account",
 		RunE: withUsers(file, func(cmd *cobra.Command, s *accounts, args []string) error {
 			issuer, err := s.issuer(args[1])
 			if err != nil {

@@ -209,7 +209,7 @@ func TestLinkOwn(t *testing.T) {
 	}
 	b := w.browser()
 	b.sees(b.enter(), "alice of [staff] at level 1 at /page?x=1")
-	if p := login("bob").send("POST", "https://login.test/account/oidc/corp", nil); p.status != 409 || !strings.Contains(p.body, "linked to another account") {
+	if p = login("bob").send("POST", "https://login.test/account/oidc/corp", nil); p.status != 409 || !strings.Contains(p.body, "linked to another") {
 		t.Errorf("%d %s", p.status, p.body)
 	}
 	// Nobody else's browser, and no later login, ends what one began.
