@@ -164,7 +164,8 @@ groups = ["staff"]
 	}
 	logIn := func() {
 		t.Helper()
-		err := chromedp.Do(tab.ctx, chromedp.SendKeys(chromedp.CSS("input[name=login]"), "carol"), chromedp.SendKeys(chromedp.CSS("input[name=password]"), "x"))
+		err := chromedp.Do(tab.ctx,
+			chromedp.SendKeys(chromedp.CSS("input[name=login]"), "carol"), chromedp.SendKeys(chromedp.CSS("input[name=password]"), "x"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,8 +1,18 @@
 package oidc
 
 import (
+	"net/url"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/pquerna/otp/totp"
+)
+
+var (
+	secretText = regexp.MustCompile(`id="secret">([^<]+)<`)
+	seedField  = regexp.MustCompile(`name="seed" value="([^"]+)"`)
 )
 
 // Who has no account gets one where the configuration says so, and is the same at every later login, whatever it is called there by then.
@@ -105,6 +115,8 @@ func TestEmailIsVerified(t *testing.T) {
 		{"email": "carol@sub.corp.test", "email_verified": true},
 		{"email": "carol@evilcorp.test", "email_verified": true},
 		{"email": "carol@\u0441orp.test", "email_verified": true}, // a Cyrillic letter
+		{"email": "\u0441arol@corp.test", "email_verified": true},
+		{"email": "carol%evil.test@corp.test", "email_verified": true}, // a route
 		{"email": "@corp.test", "email_verified": true},
 		{"email": []string{"carol@corp.test"}, "email_verified": true},
 		{},
@@ -201,4 +213,39 @@ func TestDisabledAndRemoved(t *testing.T) {
 	w.account("carol", "carol@corp.test")
 	fresh := w.browser()
 	fresh.refused(fresh.enter(), 403, "no account here is linked")
+}
+
+// Who has a second factor here is asked for it after the provider, and that is nobody before; the login is still the provider's to end.
+func TestSecondFactorHere(t *testing.T) {
+	w := newWorld(t)
+	w.at.Create = true
+	b := w.browser()
+	b.sees(b.enter(), "carol of [] at level 1 at /page?x=1")
+	p := b.send("GET", "https://login.test/account/totp", nil)
+	secret, seed := secretText.FindStringSubmatch(p.body), seedField.FindStringSubmatch(p.body)
+	if secret == nil || seed == nil {
+		t.Fatalf("%d %s", p.status, p.body)
+	}
+	code := func(steps time.Duration) string {
+		c, err := totp.GenerateCode(strings.ReplaceAll(secret[1], " ", ""), w.clock.Now().Add(steps*30*time.Second))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	if p = b.send("POST", "https://login.test/account/totp", url.Values{"seed": {seed[1]}, "code": {code(-1)}}); p.status != 200 {
+		t.Fatalf("%d %s", p.status, p.body)
+	}
+	w.clock.pass(5 * time.Minute)
+	again := w.browser()
+	p = again.enter()
+	if p.url.Path != "/second-factor" || again.jar["login.test"]["__Host-edge-sso"] != "" || again.in() {
+		t.Fatalf("at %s, %v", p.url, again.jar)
+	}
+	flow := regexp.MustCompile(`name="f" value="([^"]+)"`).FindStringSubmatch(p.body)
+	p = again.send("POST", "https://login.test/second-factor", url.Values{"f": {flow[1]}, "code": {code(0)}})
+	again.sees(p, "carol of [] at level 2 at /page?x=1")
+	if a := w.sayBye(w.logoutToken("a", nil)); a.Code != 200 || again.in() {
+		t.Errorf("a logout there: %d, in: %v", a.Code, again.in())
+	}
 }

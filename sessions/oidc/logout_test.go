@@ -126,7 +126,8 @@ func TestBadLogoutTokens(t *testing.T) {
 			t.Errorf("%s: %d %s", name, a.Code, a.Body)
 		}
 	}
-	for name, sign := range map[string]func(*provider, []byte) string{"none": none, "hmac": hmac(strings.Repeat("s3cret", 9)), "another key": stranger, "cut": cut} {
+	signs := map[string]func(*provider, []byte) string{"none": none, "hmac": hmac(strings.Repeat("s3cret", 9)), "another key": stranger, "cut": cut}
+	for name, sign := range signs {
 		w.idp.set(func() { w.idp.sign = sign })
 		if a := w.sayBye(w.logoutToken(name, nil)); a.Code != 400 {
 			t.Errorf("%s: %d %s", name, a.Code, a.Body)
