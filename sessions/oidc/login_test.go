@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"maps"
 	"net/url"
 	"regexp"
 	"strings"
@@ -101,6 +102,8 @@ func TestGroups(t *testing.T) {
 
 // 50 of LOGIN.md §2h: what is not verified, or not read by everybody in the same way, is no address.
 func TestEmailIsVerified(t *testing.T) {
+	w := newWorld(t)
+	w.account("victim", "carol@corp.test")
 	for _, user := range []map[string]any{
 		{"email": "carol@corp.test"},
 		{"email": "carol@corp.test", "email_verified": false},
@@ -121,11 +124,9 @@ func TestEmailIsVerified(t *testing.T) {
 		{"email": []string{"carol@corp.test"}, "email_verified": true},
 		{},
 	} {
-		w := newWorld(t)
 		w.at.Create, w.at.LinkByEmail, w.at.AllowedDomains = true, true, []string{"corp.test"}
-		w.account("victim", "carol@corp.test")
 		user["sub"], user["preferred_username"] = "sub-1", "carol"
-		w.idp.user = user
+		w.idp.set(func() { w.idp.user = user })
 		b := w.browser()
 		b.refused(b.enter(), 403, "may not be used here")
 		w.at.AllowedDomains, w.at.Create = nil, false
@@ -149,6 +150,8 @@ func TestAllowed(t *testing.T) {
 
 // A second factor there counts only where the configuration trusts it.
 func TestLevel(t *testing.T) {
+	w := newWorld(t)
+	w.at.Create = true
 	for _, c := range []struct {
 		claims map[string]any
 		trust  bool
@@ -161,11 +164,12 @@ func TestLevel(t *testing.T) {
 		{map[string]any{"acr": "1"}, true, "1"},
 		{nil, true, "1"},
 	} {
-		w := newWorld(t)
-		w.at.Create, w.at.TrustMFA = true, c.trust
-		for name, value := range c.claims {
-			w.idp.user[name] = value
-		}
+		w.at.TrustMFA = c.trust
+		w.idp.set(func() {
+			delete(w.idp.user, "amr")
+			delete(w.idp.user, "acr")
+			maps.Copy(w.idp.user, c.claims)
+		})
 		b := w.browser()
 		b.sees(b.enter(), "carol of [] at level "+c.want+" at /page?x=1")
 	}

@@ -59,6 +59,8 @@ func TestBadTokens(t *testing.T) {
 		return func(p *provider) { p.twist = func(c map[string]any) { delete(c, name) } }
 	}
 	sign := func(s func(*provider, []byte) string) func(*provider) { return func(p *provider) { p.sign = s } }
+	w := newWorld(t)
+	w.at.Create = true
 	for name, spoil := range map[string]func(*provider){
 		"another issuer":              claim("iss", "https://evil.test"),
 		"no issuer":                   without("iss"),
@@ -93,18 +95,19 @@ func TestBadTokens(t *testing.T) {
 		"two audiences, without edge": func(p *provider) { claim("aud", []string{"another", "third"})(p) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.at.Create = true
-			spoil(w.idp)
+			w.t = t
+			w.idp.set(func() { spoil(w.idp) })
+			defer w.idp.set(func() { w.idp.twist, w.idp.sign, w.idp.answer = nil, nil, nil })
 			b := w.browser()
 			b.refused(b.enter(), 403, "not one that can be believed")
 			if list, err := w.users.List(ctx); err != nil || len(list) != 0 {
 				t.Errorf("%d accounts, %v", len(list), err)
 			}
-			w.idp.set(func() { w.idp.twist, w.idp.sign, w.idp.answer = nil, nil, nil })
-			b.sees(b.enter(), "carol of [] at level 1 at /page?x=1")
 		})
 	}
+	w.t = t
+	b := w.browser()
+	b.sees(b.enter(), "carol of [] at level 1 at /page?x=1")
 }
 
 // A person who says no there is told so here.
@@ -179,6 +182,7 @@ func TestDown(t *testing.T) {
 
 // What a provider says of itself is believed only if it says that it is the one that was asked for, with all its addresses below https.
 func TestBadDiscovery(t *testing.T) {
+	w := newWorld(t)
 	for name, spoil := range map[string]func(map[string]any){
 		"another issuer":     func(d map[string]any) { d["issuer"] = "https://evil.test" },
 		"an open endpoint":   func(d map[string]any) { d["token_endpoint"] = "http://evil.test/token" },
@@ -187,8 +191,10 @@ func TestBadDiscovery(t *testing.T) {
 		"a document too big": func(d map[string]any) { d["x"] = strings.Repeat("a", maxBody) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.idp.discovery = spoil
+			w.t = t
+			w.idp.set(func() { w.idp.discovery = spoil })
+			fresh, _ := Draft(w.login.Providers, nil, w.clock.Now)
+			w.service.Providers["corp"] = fresh["corp"]
 			b := w.browser()
 			b.refused(b.enter(), 503, "does not answer at this moment")
 		})
