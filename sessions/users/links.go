@@ -155,7 +155,7 @@ func noteGroups(tx *sql.Tx, name string, who sessions.Stranger) error {
 		rec.Elsewhere = map[string][]string{}
 	}
 	rec.Elsewhere[who.Issuer] = groups
-	return setIn(tx, name, "$.elsewhere", rec.Elsewhere)
+	return setField(tx, name, "$.elsewhere", rec.Elsewhere)
 }
 
 // allGroups are the account's own and those that providers say it has.
@@ -203,7 +203,7 @@ func (s *Store) Unlink(ctx context.Context, name, issuer string) (n int64, err e
 			return err
 		}
 		maps.DeleteFunc(rec.Elsewhere, func(of string, _ []string) bool { return of == issuer || issuer == "" })
-		return errors.Join(setIn(tx, name, "$.elsewhere", rec.Elsewhere), bump(tx, name))
+		return errors.Join(setField(tx, name, "$.elsewhere", rec.Elsewhere), bump(tx, name))
 	})
 	return n, err
 }
