@@ -153,7 +153,8 @@ groups_claim = "groups"
 groups = ["staff"]
 `, wikiHost, filesHost, loginHost, id.issuer))
 	id.knows(p)
-	b := openBrowser(t, p.pin(loginHost), "MAP *.test 127.0.0.1, MAP fonts.googleapis.com ~NOTFOUND")
+	// A browser of its own: this provider is not below .test, and its pages ask for a font of other people's.
+	b := openProcess(t, p.pin(loginHost), "MAP *.test 127.0.0.1, MAP fonts.googleapis.com ~NOTFOUND")
 	tab := b.tab()
 	there := func() {
 		t.Helper()
