@@ -144,8 +144,18 @@ fi
 endef
 
 # Tests that need what is missing are left out, each with a word; where CI is set they fail.
-tools:
+tools: oidc-tools
 	$(call install,$(programs),$(packages),Without them the browser tests and those with curl, nginx and haproxy are left out.)
+
+# The OpenID provider of the browser tests, of the versions of test/oidc/package-lock.json, in a cache outside the tree.
+oidc_cache = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/edge/oidc-provider
+
+oidc-tools:
+	$(call install,node npm,nodejs npm,Without them the browser test of logging in elsewhere is left out.)
+	@if command -v npm >/dev/null && ! cmp -s test/oidc/package-lock.json "$(oidc_cache)/package-lock.json"; then \
+		rm -rf "$(oidc_cache)" && mkdir -p "$(oidc_cache)" && cp test/oidc/package.json test/oidc/package-lock.json "$(oidc_cache)" && cd "$(oidc_cache)" && \
+		npm ci --no-audit --no-fund --ignore-scripts --loglevel=error || { rm -rf "$(oidc_cache)"; echo "npm does not install test/oidc: the browser test of logging in elsewhere is left out."; }; \
+	fi
 
 # h2spec is no package of Debian's, and its release tags are not on the module proxy: "latest" is the last one that is.
 conformance-tools: bench-tools

@@ -30,7 +30,7 @@ func userCommand(file *string) *cobra.Command {
 			"The first account can also be made in a browser: edge, started without one, logs a link for it, which is good until there is one.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(addUser(file), listUsers(file), groupCommand(file), importUsers(file),
+	cmd.AddCommand(addUser(file), listUsers(file), groupCommand(file), importUsers(file), linkUser(file), unlinkUser(file),
 		&cobra.Command{
 			Use: "passwd NAME", Short: "Change a password; every session of the account ends", Args: oneName,
 			RunE: withUsers(file, func(cmd *cobra.Command, s *accounts, args []string) error {

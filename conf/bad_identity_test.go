@@ -22,7 +22,7 @@ identity = { user = "Content-Length", groups = "_", email = 1 }
 f.toml:6:21: user = "a b" is not the name of a header field
 f.toml:6:37: groups cannot be "cookie": the field has another meaning
 f.toml:6:55: email cannot be "x-forwarded-for": the field has another meaning
-f.toml:6:95: unknown key "name" in identity; it belongs in [[listener]] or [[upstream]]
+f.toml:6:95: unknown key "name" in identity; it belongs in [[listener]], [[login.provider]] or [[upstream]]
 f.toml:11:12: identity: two of user, groups, email and jwt have the same name, or one that an app may take for it: x-who
 f.toml:12:21: header x_who cannot be set: identity names it, so edge alone says it
 f.toml:17:21: user cannot be "content-length": the field has another meaning

@@ -84,7 +84,7 @@ sticky = { cookie = "" }
 ` + https, `
 f.toml:5:21: cookie "a b" must hold letters, digits, ".", "_" and "-" only
 f.toml:9:21: cookie "__Host-edge" must not begin with "__": browsers read a promise in it, and edge's own begin so
-f.toml:9:36: unknown key "name" in sticky; it belongs in [[listener]] or [[upstream]]
+f.toml:9:36: unknown key "name" in sticky; it belongs in [[listener]], [[login.provider]] or [[upstream]]
 f.toml:13:21: cookie must not be empty`},
 	{"limits", `
 [[upstream]]

@@ -254,6 +254,8 @@ type Login struct {
 	Idle         time.Duration // a session unused for this long ends
 	Lifetime     time.Duration // and so does any session of this age
 	Identity     Identity      // as virtual hosts have it that say nothing
+	Elsewhere    bool          // nobody logs in by password, only by one of Providers
+	Providers    []*Provider
 
 	// How the pages look. The files are not read here.
 	Title     string // the name of the place; "": none

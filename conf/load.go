@@ -112,6 +112,7 @@ func (l *loader) file(t *table) {
 	l.certificateForTLS()
 	l.warnUnused()
 	l.warnOpen()
+	l.warnProviders()
 }
 
 // tables gives the tables [[key]] of every file.

@@ -111,7 +111,7 @@ func TestEveryStructHasAPos(t *testing.T) {
 		case reflect.Pointer, reflect.Slice:
 			look(s.Elem())
 		case reflect.Struct:
-			if s.PkgPath() != reflect.TypeFor[Config]().PkgPath() { // netip.Prefix: what holds it knows its place
+			if s.PkgPath() != reflect.TypeFor[Config]().PkgPath() || s == reflect.TypeFor[Secret]() { // as netip.Prefix: what holds it knows its place
 				return
 			}
 			if _, ok := s.FieldByName("Pos"); !ok {

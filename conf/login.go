@@ -18,6 +18,7 @@ func (l *loader) login(v value) {
 	lg.theme(t)
 	lg.Audit, lg.AuditPos = l.audit(t.get("audit"), t.pos())
 	lg.Identity = identityOfLogin(t.get("identity"))
+	l.providers(t, lg)
 	idle := t.get("idle")
 	lg.Idle = idle.duration(12 * time.Hour)
 	lg.Lifetime = t.get("lifetime").duration(168 * time.Hour)

@@ -30,6 +30,7 @@ func (snap *Snapshot) compile(s *Server, sockets *listeners.Draft) {
 	if cfg.Login != nil {
 		snap.login = sessions.New(s.sessions, s.users, cfg.Login, hosts{snap}).Dressed(snap.theme)
 		snap.login.Audit = snap.audit
+		snap.login.Providers = snap.elsewhere()
 		snap.login.SetAssertions(snap.assertions)
 	}
 	for _, l := range cfg.Listeners {

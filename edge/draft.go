@@ -15,6 +15,7 @@ import (
 	"edge/edge/serve"
 	"edge/edge/upstream"
 	"edge/listeners"
+	"edge/sessions/oidc"
 	"edge/statefile"
 	"edge/tlsconf"
 )
@@ -92,6 +93,8 @@ func (s *Server) draftFrom(before look) (*draft, error) {
 		wrong.take(cfg.Login.Pos, s.openLogin(cfg))
 		snap.audit, err = s.openAudit(cfg.Login)
 		wrong.take(cfg.Login.Pos, err)
+		snap.providers, list = oidc.Draft(cfg.Login.Providers, old.knownProviders(), s.now)
+		wrong.add(list...)
 		snap.assertions, err = openAssertions(cfg)
 		wrong.take(cfg.Login.Pos, err)
 	}
@@ -150,6 +153,8 @@ func Check(cfg *conf.Config) error {
 	wrong.add((&Snapshot{conf: cfg}).draftRules(nil)...)
 	if cfg.Login != nil {
 		wrong.add((&Snapshot{conf: cfg}).draftTheme()...)
+		_, list := oidc.Draft(cfg.Login.Providers, nil, time.Now)
+		wrong.add(list...)
 	}
 	return wrong.err()
 }

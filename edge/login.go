@@ -7,6 +7,7 @@ import (
 	"edge/conf"
 	"edge/edge/guard"
 	"edge/sessions"
+	"edge/sessions/oidc"
 	"edge/sessions/users"
 )
 
@@ -63,6 +64,9 @@ func (s *Server) eachAudit(do func(*sessions.Audit) error) (err error) {
 // may be taken back, makes none: the one in the log goes on.
 func (s *Server) offerSetup() {
 	snap := s.live.Load()
+	if snap.conf.Login.Elsewhere {
+		return // nobody has a password
+	}
 	code, err := s.users.Setup(s.tasks)
 	if err != nil {
 		s.log.Error("no link for the first account", "error", err)
@@ -116,6 +120,23 @@ func (s *Server) closeLogin() {
 	if err := errors.Join(s.sessions.Close(), s.users.Close(), s.eachAudit((*sessions.Audit).Close)); err != nil {
 		s.log.Error("closing the login's stores", "error", err)
 	}
+}
+
+// knownProviders are those of a snapshot; nil: none.
+func (snap *Snapshot) knownProviders() map[string]*oidc.Client {
+	if snap == nil {
+		return nil
+	}
+	return snap.providers
+}
+
+// elsewhere are the providers as the login has them.
+func (snap *Snapshot) elsewhere() map[string]sessions.Provider {
+	providers := map[string]sessions.Provider{}
+	for name, p := range snap.providers {
+		providers[name] = p
+	}
+	return providers
 }
 
 // draftTheme reads how the login pages look.

@@ -22,6 +22,7 @@ import (
 	"edge/edge/wire"
 	"edge/listeners"
 	"edge/sessions"
+	"edge/sessions/oidc"
 	"edge/tlsconf"
 )
 
@@ -38,9 +39,10 @@ type Snapshot struct {
 	log           *accesslog.Log
 	login         *sessions.Service // nil: none
 	theme         *sessions.Theme
-	assertions    *sessions.Assertions // nil: no app wants any
-	identityNames map[string]bool      // conf.Config.IdentityNames
-	audit         *sessions.Audit      // nil: none
+	providers     map[string]*oidc.Client // who else may say who somebody is, by name
+	assertions    *sessions.Assertions    // nil: no app wants any
+	identityNames map[string]bool         // conf.Config.IdentityNames
+	audit         *sessions.Audit         // nil: none
 	listeners     map[string]*listener
 	sockets       map[*listeners.Socket]*serve.Settings
 	limits        map[string]*listeners.Limit // by listener

@@ -11,6 +11,14 @@ import (
 	"edge/conf"
 )
 
+const corp = `[[login.provider]]
+name = "corp"
+issuer = "https://id.test"
+client_id = "edge-at-corp"
+groups_claim = "groups"
+groups = ["staff"]
+`
+
 // whole is a configuration in which each of the rows below has something to change.
 const whole = `
 state_dir = "state"
@@ -90,7 +98,7 @@ targets = ["tcp://127.0.0.1:3"]
 
 [login]
 host = "login.test"
-[drain]
+` + corp + `[drain]
 [upgrade]
 [log]
 `
@@ -123,6 +131,23 @@ var edits = slices.Concat(topEdits, listenerEdits, certificateEdits, vhostEdits,
 	{"[login]", "logo", "[login]\n", "[login]\nlogo = \"logo.svg\"\n", "login", "logo", Changes, no},
 	{"[login]", "color", "[login]\n", "[login]\ncolor = \"#123456\"\n", "login", "color", Changes, no},
 	{"[login]", "templates", "[login]\n", "[login]\ntemplates = \"pages\"\n", "login", "templates", Changes, no},
+	{"[login]", "local", "[login]\n", "[login]\nlocal = false\n", "login", "local", Changes, no},
+	{"[login]", "provider", "[[login.provider]]\n", "[[login.provider]]\nname = \"new\"\nissuer = \"https://new.test\"\nclient_id = \"edge\"\n[[login.provider]]\n", "login provider new", "", Adds, no},
+	{"[[login.provider]]", "name", `name = "corp"`, `name = "other"`, "login provider corp", "", Removes, "no button"},
+	{"[[login.provider]]", "issuer", `"https://id.test"`, `"https://id2.test"`, "login provider corp", "issuer", Changes, no},
+	{"[[login.provider]]", "client_id", `"edge-at-corp"`, `"edge2"`, "login provider corp", "client_id", Changes, no},
+	{"[[login.provider]]", "groups_claim", `groups_claim = "groups"`, `groups_claim = "roles"`, "login provider corp", "groups_claim", Changes, "next login"},
+	{"[[login.provider]]", "groups", `groups = ["staff"]`, `groups = ["*"]`, "login provider corp", "groups", Changes, "next login"},
+	{"[[login.provider]]", "title", "[[login.provider]]\n", "[[login.provider]]\ntitle = \"Other\"\n", "login provider corp", "title", Changes, no},
+	{"[[login.provider]]", "client_secret", "[[login.provider]]\n", "[[login.provider]]\nclient_secret = \"s3cret\"\n", "login provider corp", "", Changes, no},
+	{"[[login.provider]]", "ca", "[[login.provider]]\n", "[[login.provider]]\nca = \"ca.pem\"\n", "login provider corp", "ca", Changes, no},
+	{"[[login.provider]]", "scopes", "[[login.provider]]\n", "[[login.provider]]\nscopes = [\"openid\"]\n", "login provider corp", "scopes", Changes, no},
+	{"[[login.provider]]", "username_claim", "[[login.provider]]\n", "[[login.provider]]\nusername_claim = \"nick\"\n", "login provider corp", "username_claim", Changes, no},
+	{"[[login.provider]]", "allowed_domains", "[[login.provider]]\n", "[[login.provider]]\nallowed_domains = [\"a.test\"]\n", "login provider corp", "allowed_domains", Changes, no},
+	{"[[login.provider]]", "allowed_emails", "[[login.provider]]\n", "[[login.provider]]\nallowed_emails = [\"a@a.test\"]\n", "login provider corp", "allowed_emails", Changes, no},
+	{"[[login.provider]]", "create", "[[login.provider]]\n", "[[login.provider]]\ncreate = true\n", "login provider corp", "create", Changes, no},
+	{"[[login.provider]]", "link_by_email", "[[login.provider]]\n", "[[login.provider]]\nlink_by_email = true\n", "login provider corp", "link_by_email", Changes, no},
+	{"[[login.provider]]", "trust_mfa", "[[login.provider]]\n", "[[login.provider]]\ntrust_mfa = true\n", "login provider corp", "trust_mfa", Changes, no},
 	{"[login]", "lifetime", "[login]\n", "[login]\nlifetime = \"48h\"\n", "login", "lifetime", Changes, "sessions that are open, too"},
 	{"[login]", "audit", "[login]\n", "[login]\naudit = \"off\"\n", "login", "audit", Changes, no},
 	{"[login]", "identity", "[login]\n", "[login]\nidentity = { user = \"x-who\" }\n", "login", "identity", Changes, no},
@@ -156,7 +181,7 @@ var topEdits = []edit{
 	{"", "certificate", "[[vhost]]", "[[certificate]]\ncert = \"c.pem\"\nkey = \"c.key\"\n[[vhost]]", "certificate c.pem", "", Adds, no},
 	{"", "vhost", "[[vhost]]\nhosts = [\"b.test\"]", "[[vhost]]\nhosts = [\"c.test\"]\naccess = \"public\"\necho = true\n[[vhost]]\nhosts = [\"b.test\"]", "vhost c.test", "", Adds, no},
 	{"", "upstream", "[[upstream]]", "[[upstream]]\nname = \"new\"\ntargets = [\"http://127.0.0.1:4\"]\n[[upstream]]", "upstream new", "", Adds, no},
-	{"", "login", "[login]\nhost = \"login.test\"\n", "", "login", "", Removes, "accounts and sessions are kept"},
+	{"", "login", "[login]\nhost = \"login.test\"\n" + corp, "", "login", "", Removes, "accounts and sessions are kept"},
 	{"", "drain", "[drain]\n", "[drain]\nspread = \"1s\"\n", "drain", "spread", Changes, no},
 	{"", "upgrade", "[upgrade]\n", "[upgrade]\nready = \"1s\"\n", "upgrade", "ready", Changes, no},
 	{"", "reload", "[log]\n", "[reload]\ndeadline = \"1s\"\n[log]\n", "reload", "deadline", Changes, no},

@@ -81,6 +81,7 @@ func (d *differ) login() {
 		d.add(Removes, "login", []Key{{"host", was.Host, ""}}, cost{words: "accounts and sessions are kept, and count again once there is a login"})
 	default:
 		d.compare("login", loginFacts(was), loginFacts(is))
+		d.providers(was.Providers, is.Providers)
 	}
 }
 
@@ -90,7 +91,8 @@ func loginFacts(l *conf.Login) []fact {
 	all := cost{words: "holds for sessions that are open, too"}
 	return []fact{{"host", l.Host, at}, {"registration", string(l.Registration), none}, {"idle", l.Idle, all}, {"lifetime", l.Lifetime, all},
 		{"title", l.Title, none}, {"logo", l.Logo.Path, none}, {"color", l.Color, none}, {"templates", l.Templates.Path, none},
-		{"audit", cmp.Or(l.Audit, "off"), none}, {"identity", identity(l.Identity), none}}
+		{"audit", cmp.Or(l.Audit, "off"), none}, {"identity", identity(l.Identity), none},
+		{"local", !l.Elsewhere, none}}
 }
 
 func drainFacts(c conf.Drain) []fact {

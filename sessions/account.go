@@ -24,7 +24,7 @@ func (p *loginPages) accountRoutes() map[string]route {
 
 // sections fill in their part of the account page, which the template account-NAME shows.
 func (p *loginPages) sections() []func(r *http.Request, l *live, v *view) error {
-	return []func(r *http.Request, l *live, v *view) error{p.sessionsSection, p.factorsSection}
+	return []func(r *http.Request, l *live, v *view) error{p.sessionsSection, p.factorsSection, p.providersSection}
 }
 
 // own lets through who is signed in: what a form of the account page does, it does to the login of the browser that sent it.

@@ -22,6 +22,7 @@ const (
 	eventTOTP     = "totp"
 	eventRecovery = "recovery code"
 	eventPasskey  = "passkey"
+	eventFarewell = "logout elsewhere"
 
 	EventUserAdded     = "user added"
 	EventUserRemoved   = "user removed"
@@ -34,6 +35,8 @@ const (
 	EventInviteMade    = "invite made"
 	EventInviteRevoked = "invite revoked"
 	EventSetupMade     = "setup made"
+	EventLinked        = "provider linked"
+	EventUnlinked      = "provider unlinked"
 	EventRevoked       = "session revoked"
 )
 

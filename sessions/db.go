@@ -54,6 +54,7 @@ type DB struct {
 	ear   *ear
 
 	flows sealer // of the cookies of logins under way
+	trips sealer // of those of logins under way at a provider
 	blobs sealer // of what a virtual host tells the login host
 	tags  tagger // of session cookies
 
@@ -88,8 +89,9 @@ func (db *DB) prepare(dir string) error {
 	if err != nil {
 		return err
 	}
-	var errs [7]error
+	var errs [8]error
 	db.flows, errs[0] = newSealer(root, "flow")
+	db.trips, errs[7] = newSealer(root, "oidc")
 	db.blobs, errs[1] = newSealer(root, "blob")
 	db.tags, errs[2] = newTagger(root)
 	db.factors, errs[3] = newFactorKeys(root)

@@ -18,6 +18,7 @@ type half struct {
 	Epoch   int64    `json:"epoch"`
 	Request *request `json:"request"` // nil: nobody asked
 	Issued  int64    `json:"issued"`
+	Origin  *Origin  `json:"origin,omitempty"`
 }
 
 // factorKeys are the sealers of what concerns second factors.
@@ -37,7 +38,7 @@ func newFactorKeys(root []byte) (k factorKeys, err error) {
 
 // halfway asks for the second factor of a user who has proved the first.
 func (p *loginPages) halfway(w http.ResponseWriter, r *http.Request, user User, req *request) {
-	sealed, err := p.db.factors.halves.seal(halfCookie, half{user.Name, user.Epoch, req, p.db.millis()})
+	sealed, err := p.db.factors.halves.seal(halfCookie, half{user.Name, user.Epoch, req, p.db.millis(), user.origin})
 	if err != nil {
 		p.down(w, r, err)
 		return
@@ -60,6 +61,7 @@ func (p *loginPages) halfOf(r *http.Request) (user User, req *request, ok bool, 
 	if errors.Is(err, ErrNoUser) {
 		return User{}, h.Request, false, nil
 	}
+	user.origin = h.Origin
 	return user, h.Request, err == nil && user.Epoch == h.Epoch, err
 }
 

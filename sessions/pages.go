@@ -24,6 +24,12 @@ func (s *Service) Pages() http.Handler {
 	})
 	maps.Copy(p.paths, p.accountRoutes())
 	maps.Copy(p.paths, p.factorRoutes())
+	maps.Copy(p.paths, p.oidcRoutes())
+	if s.conf.Elsewhere {
+		p.paths["/login"] = route{get: p.loginForm}
+		delete(p.paths, "/register")
+		delete(p.paths, "/account/password")
+	}
 	return p
 }
 
@@ -53,7 +59,14 @@ func (p *loginPages) home(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (p *loginPages) view() view { return view{Register: p.registers()} }
+func (p *loginPages) view() view {
+	v := view{Register: p.registers(), choice: choice{Elsewhere: p.conf.Elsewhere}}
+	for _, at := range p.conf.Providers {
+		v.Providers = append(v.Providers, button{at.Name, at.Title})
+		v.SendsOn = "https:" // a form leads there
+	}
+	return v
+}
 
 func (p *loginPages) loginForm(w http.ResponseWriter, r *http.Request) { p.form(w, r, "login") }
 
@@ -210,6 +223,12 @@ var refused = []struct {
 	{ErrBadPasskey, http.StatusForbidden},
 	{ErrTooMany, http.StatusConflict},
 	{errWait, http.StatusTooManyRequests},
+	{ErrProviderDown, http.StatusServiceUnavailable},
+	{ErrNotSigned, http.StatusForbidden},
+	{ErrNotAllowed, http.StatusForbidden},
+	{ErrCanceled, http.StatusForbidden},
+	{ErrNotLinked, http.StatusForbidden},
+	{ErrLinked, http.StatusConflict},
 }
 
 // reasonOf gives the error of refused that err is, and its status; nil: nobody who asks can do something about it.
@@ -261,7 +280,11 @@ func (p *loginPages) newLogin(w http.ResponseWriter, r *http.Request, user User,
 	if err != nil {
 		return nil, err
 	}
+	old := liveOf(session)
 	made := p.login(session, user, level, since)
+	if user.origin == nil && old != nil && old.User == user.Name {
+		made.Origin = old.Origin // a login that goes on ends as it would have
+	}
 	if err := p.Save(r, w, session); err != nil {
 		return nil, err
 	}

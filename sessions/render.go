@@ -11,6 +11,7 @@ import (
 // view is what a page shows. Everything in it is escaped by html/template.
 type view struct {
 	language        // of the texts, given by show
+	choice          // of ways to log in
 	Title    string // the name of the place; given by show, as Logo and Version
 	Logo     string // below Base
 	Version  string // of what pages ask for, so that no old one is shown
@@ -30,6 +31,16 @@ type view struct {
 	SendsOn  string // a source for CSP: where a form's answer redirects to, beside this origin
 }
 
+// choice is how one may log in, beside a passkey.
+type choice struct {
+	Elsewhere bool // not by password
+	Providers []button
+	Linked    []providerView // on the account page
+}
+
+// button leads to a provider.
+type button struct{ Name, Title string }
+
 // dress puts in what the theme says.
 func (v *view) dress(t *Theme) {
 	v.Title, v.Logo, v.Version = t.title, "icon.svg", t.version
@@ -43,7 +54,7 @@ var samples = []view{
 	{language: english, Again: "/", Factor: &factorView{}},
 	{
 		language: languages[1], Base: "/.edge", User: "alice", Name: "alice", Host: "wiki.example.org", Flow: "f", Error: ErrBadCredentials.Error(),
-		Again: "/", Register: true, ErrorIn: "password", Logins: []loginView{{Here: true}}, Factor: &factorView{},
+		Again: "/", Register: true, ErrorIn: "password", choice: choice{Providers: []button{{"corp", "Corp"}}, Linked: []providerView{{Linked: true}, {}}}, Logins: []loginView{{Here: true}}, Factor: &factorView{},
 	},
 }
 

@@ -9,6 +9,7 @@ import (
 // route answers one path. A nil method is refused; HEAD is answered as GET, but where only GET will do.
 type route struct {
 	get, post http.HandlerFunc
+	server    http.HandlerFunc // POST, of a server: it proves by itself that it may
 	onlyGet   bool
 }
 
@@ -33,6 +34,8 @@ func (rs routes) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		at.get(w, r)
 	case at.post != nil && r.Method == http.MethodPost:
 		rs.post(w, r, at.post)
+	case at.server != nil && r.Method == http.MethodPost:
+		at.server(w, r)
 	default:
 		w.Header().Set("Allow", at.allow())
 		rs.service.show(w, r, http.StatusMethodNotAllowed, "missing", view{Base: rs.base})

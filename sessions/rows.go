@@ -25,6 +25,8 @@ type record struct {
 	// Of the browser when it logged in; only with a login.
 	Address string `json:"ip,omitempty"`
 	Agent   string `json:"ua,omitempty"`
+
+	Origin *Origin `json:"origin,omitempty"` // by whose word the login was made; only with a login
 }
 
 func (r *record) since() time.Time { return time.UnixMilli(r.Login) }

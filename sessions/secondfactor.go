@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -200,7 +201,7 @@ func (req *request) at(path string) *request {
 	if req != nil {
 		first = *req
 	}
-	first.Local = localPages[path]
+	first.Local = cmp.Or(localPages[path], accountPath)
 	return &first
 }
 

@@ -15,6 +15,9 @@ type Service struct {
 	// Audit is where it is written down who did what. It may be set before the first use; nil: nowhere.
 	Audit      *Audit
 	assertions *Assertions // nil: no app wants any
+
+	// Providers are those of the configuration, by name. It may be set before the first use; nil: none.
+	Providers map[string]Provider
 }
 
 // New makes the login of a configuration, whose pages look as ours do. None of the arguments may be nil.

@@ -40,6 +40,8 @@ type User struct {
 	Groups []string
 	Email  string // as somebody who may has said it; "": none
 	Epoch  int64  // changes when every session of the user must end; never used twice for one name
+
+	origin *Origin // by whose word this login of the user is made; nil: by a proof given here
 }
 
 // Users are the accounts. It is safe for concurrent use. A disabled account is no account: ErrBadCredentials, ErrNoUser.
@@ -56,6 +58,7 @@ type Users interface {
 	ChangePassword(ctx context.Context, name, current, password string) (User, error)
 	Invites
 	SecondFactors
+	Links
 }
 
 // Invites are the codes by which one makes an account for oneself where not everybody may.

@@ -229,7 +229,7 @@ func (s *Store) create(r *http.Request, w http.ResponseWriter, session *gorilla.
 // login prepares a session to be saved as the login of a user who has proved to be it, at since; Save completes the row.
 func (s *Store) login(session *gorilla.Session, user User, level Level, since time.Time) *row {
 	r := &row{expires: since.Add(s.lifetime).UnixMilli(), record: record{
-		User: user.Name, Epoch: user.Epoch, Level: level, Login: since.UnixMilli(), Seen: s.db.millis(),
+		User: user.Name, Epoch: user.Epoch, Level: level, Login: since.UnixMilli(), Seen: s.db.millis(), Origin: user.origin,
 	}}
 	session.Values = map[any]any{insertKey{}: insert{row: r}}
 	return r
@@ -256,7 +256,7 @@ func (s *Store) raise(r *http.Request, w http.ResponseWriter, l *live, level Lev
 // below prepares a session to be saved as the one of a virtual host below a login, with the id for which a code was redeemed.
 func (s *Store) below(session *gorilla.Session, login *live, id uuid.UUID, vhost, code string) {
 	rec := login.record
-	rec.Vhost, rec.Seen, rec.Values, rec.Address, rec.Agent = vhost, s.db.millis(), nil, "", ""
+	rec.Vhost, rec.Seen, rec.Values, rec.Address, rec.Agent, rec.Origin = vhost, s.db.millis(), nil, "", "", nil
 	session.Values = map[any]any{insertKey{}: insert{
 		row:    &row{id: id, parent: login.id, record: rec},
 		ticket: hashCode(code),

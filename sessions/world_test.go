@@ -145,6 +145,15 @@ func (a *accounts) Create(ctx context.Context, name, password string) (User, err
 	return a.Get(ctx, name)
 }
 
+// Linked, Link and LinkedAt: these accounts are linked nowhere; package oidc tests the real ones.
+func (a *accounts) Linked(context.Context, Stranger, Terms) (User, error) {
+	return User{}, ErrNotLinked
+}
+
+func (a *accounts) Link(context.Context, string, Origin) error { return ErrNoUser }
+
+func (a *accounts) LinkedAt(context.Context, string) ([]string, error) { return nil, nil }
+
 func (a *accounts) ChangePassword(ctx context.Context, name, current, password string) (User, error) {
 	if _, err := a.Verify(ctx, name, current); err != nil {
 		return User{}, err

@@ -29,7 +29,7 @@ CREATE TRIGGER user_changed AFTER UPDATE ON user BEGIN INSERT INTO userlog(what)
 CREATE TRIGGER user_removed AFTER DELETE ON user BEGIN INSERT INTO userlog(what) VALUES(old.name); END;
 CREATE TRIGGER user_added AFTER INSERT ON user BEGIN INSERT INTO userlog(what) VALUES(new.name); END;
 CREATE TRIGGER epoch_changed AFTER UPDATE ON epoch BEGIN INSERT INTO userlog(what) VALUES(new.name); END;
-`, passkeySchema}
+`, passkeySchema, linkSchema}
 
 // userLog has the name of every account of which anything changed. Triggers write it, so that no change can forget to.
 const userLog = "userlog"
@@ -43,6 +43,8 @@ type record struct {
 	Email    string   `json:"email,omitempty"`
 	Bcrypt   *int     `json:"bcrypt,omitempty"` // the cost of an imported hash, until the first login renews it
 	factors
+
+	Elsewhere map[string][]string `json:"elsewhere,omitempty"` // groups by the provider that says them
 }
 
 // Store is DIR/users.db. Several processes may have it open; what one writes, the others read at their next call. It is safe for
@@ -118,7 +120,7 @@ func (s *Store) Get(ctx context.Context, name string) (sessions.User, error) {
 }
 
 func (r record) user(name string, epoch int64) sessions.User {
-	return sessions.User{Name: name, Groups: r.Groups, Email: r.Email, Epoch: epoch}
+	return sessions.User{Name: name, Groups: r.allGroups(), Email: r.Email, Epoch: epoch}
 }
 
 func (s *Store) read(ctx context.Context, name string) (rec record, epoch int64, err error) {
@@ -340,7 +342,7 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 		if err := changed(res, err, sessions.ErrNoUser); err != nil {
 			return err
 		}
-		return errors.Join(dropPasskeys(tx, name), bump(tx, name))
+		return errors.Join(dropPasskeys(tx, name), dropLinks(tx, name), bump(tx, name))
 	})
 }
 

@@ -1,0 +1,77 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"net/url"
+)
+
+// Provider is an OpenID provider that may say who somebody is. It is safe for concurrent use.
+type Provider interface {
+	// Start gives the address of the provider to which the browser goes. ErrProviderDown.
+	Start(ctx context.Context, trip Trip) (location string, err error)
+	// Finish says who came back from there, given the query of the address by which it did. ErrProviderDown, ErrNotSigned, ErrNotAllowed,
+	// ErrCanceled.
+	Finish(ctx context.Context, trip Trip, answer url.Values) (Stranger, error)
+	// LoggedOut reads the token by which the provider says that somebody has logged out there. ErrProviderDown, ErrNotSigned.
+	LoggedOut(ctx context.Context, token string) (Farewell, error)
+}
+
+// Trip is a login under way at a provider: what only the browser that began it has.
+type Trip struct {
+	Redirect string // where the provider sends the browser back
+	State    string
+	Nonce    string
+	Verifier string // of PKCE
+}
+
+// Origin is by whose word a login was made, and whose.
+type Origin struct {
+	Issuer  string `json:"iss"`
+	Subject string `json:"sub"`
+	Session string `json:"sid,omitempty"` // the provider's own
+}
+
+// Stranger is who came back from a provider. All of it was signed by the provider, or asked of it.
+type Stranger struct {
+	Origin
+	Name   string   // what an account of theirs would be called, as it came
+	Email  string   // verified, or ""
+	Groups []string // those that count here, as they came
+	Level  Level
+}
+
+// Farewell is somebody's logout at a provider: everywhere, or where Session is given from that one.
+type Farewell struct {
+	Origin
+	ID      string // of the token: it comes once
+	Expires int64  // Unix milliseconds; nobody believes the token later
+}
+
+// Links are the accounts of people whom a provider knows. An account is found by issuer and subject, which never change hands.
+type Links interface {
+	// Linked gives the account of a stranger: the one linked before; or as terms say, one of the same e-mail address, or a new one, linked from
+	// now on. The groups that came along count with it until the next time. ErrNotLinked, ErrNotAllowed for one that is disabled, ErrTaken,
+	// ErrBadName.
+	Linked(ctx context.Context, s Stranger, terms Terms) (User, error)
+	// Link links an account: ErrLinked where another is, ErrNoUser.
+	Link(ctx context.Context, name string, o Origin) error
+	// LinkedAt gives the issuers of the providers that an account is linked at. ErrNoUser.
+	LinkedAt(ctx context.Context, name string) (issuers []string, err error)
+}
+
+// Terms are how one without a linked account comes in.
+type Terms struct {
+	ByEmail bool // as the one account of the same verified e-mail address
+	Create  bool // with a new account
+}
+
+// What a login elsewhere ends with. The text is shown to the person who asked.
+var (
+	ErrProviderDown = errors.New("the other site does not answer at this moment, please try again")
+	ErrNotSigned    = errors.New("the answer of the other site is not one that can be believed")
+	ErrNotAllowed   = errors.New("your account there may not be used here")
+	ErrCanceled     = errors.New("the other site did not log you in")
+	ErrLinked       = errors.New("your account there is linked to another account here")
+	ErrNotLinked    = errors.New("no account here is linked to yours there")
+)

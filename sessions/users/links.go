@@ -1,0 +1,252 @@
+package users
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"edge/sessions"
+	"edge/username"
+)
+
+// linkSchema is the step of the schema with the accounts of people whom a provider knows.
+const linkSchema = `
+CREATE TABLE link(issuer TEXT NOT NULL, subject TEXT NOT NULL, user TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY(issuer, subject)) WITHOUT ROWID;
+CREATE INDEX link_user ON link(user);
+`
+
+// link is what data of a link's row holds. A link counts only for the account that it was made for: one that is given the name of one that was
+// removed, by whatever binary, does not inherit it.
+type link struct {
+	Account int64 `json:"account"` // when that was created
+	Made    int64 `json:"made"`
+}
+
+// Link is an account's at a provider.
+type Link struct {
+	Issuer, Subject string
+	Made            time.Time
+}
+
+// Linked implements sessions.Links, in one transaction: of two first logins at the same time one makes the account, the other finds it.
+func (s *Store) Linked(ctx context.Context, who sessions.Stranger, terms sessions.Terms) (sessions.User, error) {
+	var name string
+	err := s.file.WriteDurable(ctx, func(tx *sql.Tx) (err error) {
+		name, err = linkedTo(tx, who.Issuer, who.Subject)
+		if errors.Is(err, sessions.ErrNotLinked) && terms.ByEmail && who.Email != "" {
+			name, err = s.linkByEmail(tx, who)
+		}
+		if errors.Is(err, sessions.ErrNotLinked) && terms.Create {
+			name, err = s.createLinked(tx, who)
+		}
+		if err != nil {
+			return err
+		}
+		return noteGroups(tx, name, who)
+	})
+	if err != nil {
+		return sessions.User{}, err
+	}
+	return s.Get(ctx, name)
+}
+
+// linkedTo finds the account of a provider's subject: ErrNotLinked.
+func linkedTo(tx *sql.Tx, issuer, subject string) (name string, err error) {
+	var data []byte
+	err = tx.QueryRow("SELECT user, data FROM link WHERE issuer = ? AND subject = ?", issuer, subject).Scan(&name, &data)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", sessions.ErrNotLinked
+	}
+	if err != nil {
+		return "", err
+	}
+	var l link
+	if err := json.Unmarshal(data, &l); err != nil {
+		return "", fmt.Errorf("link of %q: %w", name, err)
+	}
+	rec, err := readIn(tx, name)
+	if errors.Is(err, sessions.ErrNoUser) || err == nil && rec.Created != l.Account {
+		return "", sessions.ErrNotLinked
+	}
+	return name, err
+}
+
+// linkByEmail links the one account of the stranger's address. An account that is linked to somebody of this provider already is not: the
+// address has been given to another person there.
+func (s *Store) linkByEmail(tx *sql.Tx, who sessions.Stranger) (name string, err error) {
+	rows, err := tx.Query("SELECT name FROM user WHERE lower(json_extract(data, '$.email')) = ? LIMIT 2", strings.ToLower(who.Email))
+	if err != nil {
+		return "", err
+	}
+	n := 0
+	for ; rows.Next(); n++ {
+		err = errors.Join(err, rows.Scan(&name))
+	}
+	if err := errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return "", err
+	}
+	if n != 1 {
+		return "", sessions.ErrNotLinked
+	}
+	rec, err := readIn(tx, name)
+	if err != nil {
+		return "", err
+	}
+	var other bool
+	const same = "SELECT EXISTS(SELECT 1 FROM link WHERE user = ? AND issuer = ? AND json_extract(data, '$.account') = ?)"
+	if err := tx.QueryRow(same, name, who.Issuer, rec.Created).Scan(&other); err != nil || other {
+		return "", errors.Join(err, sessions.ErrNotLinked)
+	}
+	return name, s.putLink(tx, name, rec, who.Origin)
+}
+
+// createLinked makes an account without a password. ErrTaken: a name that somebody has is not given to a second one, whoever says so.
+func (s *Store) createLinked(tx *sql.Tx, who sessions.Stranger) (name string, err error) {
+	name, err = Canonical(who.Name)
+	if err != nil {
+		return "", err
+	}
+	rec, err := s.draft(Account{Name: name, Email: who.Email})
+	if err != nil {
+		return "", err
+	}
+	if err := insert(tx, name, rec); err != nil {
+		return "", err
+	}
+	return name, s.putLink(tx, name, rec, who.Origin)
+}
+
+// putLink replaces a link that counts no more.
+func (s *Store) putLink(tx *sql.Tx, name string, rec record, o sessions.Origin) error {
+	data, err := json.Marshal(link{Account: rec.Created, Made: s.now().UnixMilli()})
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec("INSERT OR REPLACE INTO link(issuer, subject, user, data) VALUES(?, ?, ?, ?)", o.Issuer, o.Subject, name, string(data))
+	return err
+}
+
+// noteGroups keeps the groups that came with a login until the next one. What is no name of a group here is none. ErrNotAllowed: the account
+// is disabled.
+func noteGroups(tx *sql.Tx, name string, who sessions.Stranger) error {
+	rec, err := readIn(tx, name)
+	if err != nil {
+		return err
+	}
+	if rec.Disabled {
+		return fmt.Errorf("%w: %q is disabled", sessions.ErrNotAllowed, name)
+	}
+	var groups []string
+	for _, g := range who.Groups {
+		if g, err := username.Canonical(g); err == nil {
+			groups = with(groups, g)
+		}
+	}
+	if slices.Equal(groups, rec.Elsewhere[who.Issuer]) {
+		return nil
+	}
+	if rec.Elsewhere == nil {
+		rec.Elsewhere = map[string][]string{}
+	}
+	rec.Elsewhere[who.Issuer] = groups
+	return setField(tx, name, "$.elsewhere", rec.Elsewhere)
+}
+
+// allGroups are the account's own and those that providers say it has.
+func (r record) allGroups() []string {
+	groups := slices.Clip(r.Groups)
+	for _, issuer := range slices.Sorted(maps.Keys(r.Elsewhere)) {
+		groups = with(groups, r.Elsewhere[issuer]...)
+	}
+	return groups
+}
+
+// Link implements sessions.Links.
+func (s *Store) Link(ctx context.Context, name string, o sessions.Origin) error {
+	return s.change(ctx, name, func(tx *sql.Tx, name string) error {
+		rec, err := readIn(tx, name)
+		if err != nil {
+			return err
+		}
+		owner, err := linkedTo(tx, o.Issuer, o.Subject)
+		switch {
+		case errors.Is(err, sessions.ErrNotLinked):
+			return s.putLink(tx, name, rec, o)
+		case err != nil:
+			return err
+		case owner != name:
+			return sessions.ErrLinked
+		}
+		return nil
+	})
+}
+
+// Unlink takes an account's links to a provider and the groups from there, and ends its sessions; issuer "" is every provider. It says how many
+// links there were. ErrNoUser.
+func (s *Store) Unlink(ctx context.Context, name, issuer string) (n int64, err error) {
+	err = s.change(ctx, name, func(tx *sql.Tx, name string) error {
+		rec, err := readIn(tx, name)
+		if err != nil {
+			return err
+		}
+		res, err := tx.Exec("DELETE FROM link WHERE user = ?1 AND (issuer = ?2 OR ?2 = '')", name, issuer)
+		if err != nil {
+			return err
+		}
+		if n, err = res.RowsAffected(); err != nil {
+			return err
+		}
+		maps.DeleteFunc(rec.Elsewhere, func(of string, _ []string) bool { return of == issuer || issuer == "" })
+		return errors.Join(setField(tx, name, "$.elsewhere", rec.Elsewhere), bump(tx, name))
+	})
+	return n, err
+}
+
+// Links gives what an account is linked to.
+func (s *Store) Links(ctx context.Context, name string) (list []Link, err error) {
+	rec, _, err := s.read(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.file.Query(ctx, "SELECT issuer, subject, data FROM link WHERE user = ? ORDER BY issuer, subject", name)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var l Link
+		var data []byte
+		var d link
+		if err := rows.Scan(&l.Issuer, &l.Subject, &data); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(data, &d); err != nil {
+			return nil, fmt.Errorf("link of %q: %w", name, err)
+		}
+		if d.Account == rec.Created {
+			l.Made = time.UnixMilli(d.Made)
+			list = append(list, l)
+		}
+	}
+	return list, rows.Err()
+}
+
+// LinkedAt implements sessions.Links.
+func (s *Store) LinkedAt(ctx context.Context, name string) (issuers []string, err error) {
+	list, err := s.Links(ctx, name)
+	for _, l := range list {
+		issuers = with(issuers, l.Issuer)
+	}
+	return issuers, err
+}
+
+func dropLinks(tx *sql.Tx, name string) error {
+	_, err := tx.Exec("DELETE FROM link WHERE user = ?", name)
+	return err
+}
