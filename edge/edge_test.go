@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -59,7 +60,7 @@ func load(t *testing.T, dir, app, text string) *conf.Config {
 func newServer(t *testing.T, dir, app, text string) *Server {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	s := &Server{Options: Options{Log: log, Level: new(slog.LevelVar)}, log: log, table: &listeners.Table{}, conns: serve.New(log), drafting: make(chan struct{}, 1)}
+	s := &Server{Options: Options{Log: log, Level: new(slog.LevelVar), Now: time.Now}, log: log, table: &listeners.Table{}, conns: serve.New(log), drafting: make(chan struct{}, 1)}
 	s.tasks, s.endTasks = context.WithCancel(context.Background())
 	s.File = load(t, dir, app, text).File
 	if err := s.first(); err != nil {

@@ -300,7 +300,7 @@ func TestRegistrationsSlowDown(t *testing.T) {
 			t.Fatalf("account %d: %d", i, p.status)
 		}
 	}
-	wantPage(t, register("192.0.2.1:2", "onemore"), http.StatusTooManyRequests, "please wait 1 second")
+	wantPage(t, register("192.0.2.1:2", "onemore"), http.StatusTooManyRequests, "please wait a second")
 	if p := register("192.0.2.2:1", "elsewhere"); p.status != http.StatusOK {
 		t.Errorf("elsewhere: %d", p.status)
 	}

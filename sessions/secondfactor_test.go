@@ -243,7 +243,7 @@ func TestGuessingTOTP(t *testing.T) {
 	w.clock.pass(time.Minute)
 	wantPage(t, b.give(p, "code", w.wrongCode(seed)), http.StatusForbidden, "this code is wrong")
 	w.clock.pass(time.Minute + 59*time.Second)
-	wantPage(t, b.give(p, "code", w.code(seed, 0)), http.StatusTooManyRequests, "please wait 1 second")
+	wantPage(t, b.give(p, "code", w.code(seed, 0)), http.StatusTooManyRequests, "please wait a second")
 	other, p2 := w.half("https://" + wiki + "/")
 	other.sees(other.give(p2, "recovery", codes[0]), "alice at /") // cannot be guessed, so is not kept waiting
 	w.clock.pass(time.Second)
