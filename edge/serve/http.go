@@ -12,9 +12,6 @@ import (
 	"edge/edge/wire"
 )
 
-// maxStreams is how many requests of an HTTP/2 connection run at a time.
-const maxStreams = 250
-
 // serveHTTP1 serves HTTP/1.1.
 func (c *Conn) serveHTTP1() {
 	if c.server.Fault == FaultShutdown {
