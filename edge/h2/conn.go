@@ -565,13 +565,13 @@ func (c *Conn) request(s *stream) error {
 		if c.credit--; c.credit < 0 {
 			return errCalm
 		}
-		return c.answerControl(func(b []byte) []byte { return appendReset(b, s.id, codeRefused) })
+		return c.answerControl(func(b []byte) []byte { return appendReset(b, c.headID, codeRefused) })
 	case no != nil && no.status == 0:
 		s.free()
 		if c.credit -= 10; c.credit < 0 {
 			return errCalm
 		}
-		return c.answerControl(func(b []byte) []byte { return appendReset(b, s.id, codeProtocol) })
+		return c.answerControl(func(b []byte) []byte { return appendReset(b, c.headID, codeProtocol) })
 	}
 	s.no = no
 	s.window = c.initial
@@ -653,7 +653,10 @@ func (c *Conn) strayData(h head, s *stream, size int) error {
 	if c.credit--; c.credit < 0 { // some is on its way when a stream is reset; not for ever
 		return errCalm
 	}
-	return c.used(size)
+	if err := c.used(size); err != nil || s != nil {
+		return err
+	}
+	return c.answerControl(func(b []byte) []byte { return appendReset(b, h.stream, codeClosed) })
 }
 
 // endBody ends a request's body well, unless it is shorter than was said. c.mu is held.
