@@ -184,24 +184,49 @@ func TestResetHandlers(t *testing.T) {
 		working.Add(-1)
 	}, func(f *front) { f.o.Streams = 10 })
 	c := f.raw()
-	go func() {
-		for i := range uint32(500) {
-			c.openAndReset(2*i + 1)
-		}
-		c.fr.WritePing(false, [8]byte{7})
-	}()
-	for {
-		fr, err := c.next()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, is := fr.(*http2.PingFrame); is {
-			break
-		}
+	for i := range uint32(100) {
+		c.get(2*i + 1)
+		c.round(byte(i)) // or the handler would not even begin
+		c.fr.WriteRSTStream(2*i+1, http2.ErrCodeCancel)
 	}
+	c.round(100)
 	close(release)
 	if n := most.Load(); n > 20 || n < 10 {
 		t.Errorf("%d handlers at a time", n)
+	}
+}
+
+// round waits until what was sent so far has been read.
+func (c *raw) round(n byte) {
+	c.t.Helper()
+	c.fr.WritePing(false, [8]byte{n})
+	for {
+		fr, err := c.next()
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if p, is := fr.(*http2.PingFrame); is && p.IsAck() && p.Data[0] == n {
+			return
+		}
+	}
+}
+
+// A request that is taken back with the bytes that brought it never reaches a handler.
+func TestTakenBack(t *testing.T) {
+	var served atomic.Int64
+	f := newFront(t, false, func(x *wire.Exchange) { served.Add(1) }, nil)
+	c := f.raw()
+	var all bytes.Buffer
+	sent := c.fr
+	c.fr = http2.NewFramer(&all, c.nc)
+	for i := range uint32(20) {
+		c.openAndReset(2*i + 1)
+	}
+	c.fr = sent
+	c.nc.Write(all.Bytes())
+	c.round(1)
+	if n := served.Load(); n > 0 {
+		t.Errorf("%d handlers", n)
 	}
 }
 

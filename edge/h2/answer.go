@@ -59,7 +59,7 @@ func (a *answer) continues() {
 	if a.begun.Load() || a.s.stopped() != nil {
 		return
 	}
-	c.out = append(appendHead(c.out, 5, frameHeaders, flagEndHeaders, a.s.id), 0x08, 3, '1', '0', '0')
+	c.appendBlock(append(appendHead(nil, 5, frameHeaders, flagEndHeaders, a.s.id), 0x08, 3, '1', '0', '0'))
 	c.flush()
 }
 
@@ -77,10 +77,10 @@ func (a *answer) Inform(status int, f wire.Fields) error {
 	c := a.s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := a.s.stopped(); err != nil {
+	if err := a.s.roomFor(); err != nil {
 		return err
 	}
-	c.out = append(c.out, framed(b, a.s.id)...)
+	c.appendBlock(framed(b, a.s.id))
 	c.flush()
 	return c.err
 }
@@ -115,14 +115,15 @@ func (a *answer) encode(status int, f wire.Fields) {
 
 // framed makes frames of a header block that has room in front: HEADERS, and CONTINUATION where it does not fit.
 func framed(b []byte, id uint32) []byte {
+	const first = maxFrame - 1 // appendBlock may have to add a byte
 	n := len(b) - headLen
-	if n <= maxFrame {
+	if n <= first {
 		appendHead(b[:0], n, frameHeaders, flagEndHeaders, id)
 		return b
 	}
-	out := appendHead(nil, maxFrame, frameHeaders, 0, id)
-	out = append(out, b[headLen:headLen+maxFrame]...)
-	for b = b[headLen+maxFrame:]; len(b) > 0; b = b[min(len(b), maxFrame):] {
+	out := appendHead(nil, first, frameHeaders, 0, id)
+	out = append(out, b[headLen:headLen+first]...)
+	for b = b[headLen+first:]; len(b) > 0; b = b[min(len(b), maxFrame):] {
 		flags, part := byte(0), b[:min(len(b), maxFrame)]
 		if len(part) == len(b) {
 			flags = flagEndHeaders
@@ -323,7 +324,7 @@ var known = map[string]byte{
 // and none that a handler's mistake made.
 func appendFields(b []byte, f wire.Fields) []byte {
 	for _, x := range f {
-		if wire.Framing(x.Name) || !validName(string(x.Name)) || !validText(x.Value) {
+		if wire.Framing(x.Name) || !validName(x.Name) || !validText(x.Value) {
 			continue
 		}
 		if i, ok := known[string(x.Name)]; ok {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,9 @@ type Stream interface {
 	Socket() *socket.Conn // below everything
 }
 
-// Conn is a client's connection.
+// Conn is a client's connection. What it may cost at most, where a client does its worst: of bodies 1 MiB (recvWindow), which is enforced; of heads
+// 4 MiB (mostHeads), of which one is no larger than MaxHeader; of answers twice mostOut, one head, and mostControl; goroutines of twice Options.Streams
+// requests. One stream costs bodyWindow, a frame that is held back, and its head. One without requests keeps no buffer after a second.
 type Conn struct {
 	nc Stream
 	o  Options
@@ -51,6 +54,7 @@ type Conn struct {
 	parsing  *request
 	partial  bool      // of a frame that is no body's the beginning is here
 	fresh    []*stream // heads are here, handlers not at work yet: a small body may come with the head
+	reads    int       // since the first of them came
 	newest   uint32    // the highest stream that the client opened
 
 	reading limit // of the preface or a header block
@@ -59,6 +63,7 @@ type Conn struct {
 	mu      sync.Mutex
 	streams map[uint32]*stream
 	working int // handlers; some of streams that are gone
+	heads   int // bytes of their requests' heads
 	none    chan struct{}
 	idleAt  int64 // the sweeper's tick since which there has been no stream
 	err     error // the end: nothing is read or written any more
@@ -68,13 +73,18 @@ type Conn struct {
 	busy    bool          // somebody writes
 	quiet   chan struct{} // gets something when nobody does any more
 	window  int64
-	initial int64     // of the client's streams
-	queue   []*stream // wait to send of their bodies, in turn
-	taken   int       // bytes of bodies that handlers have used, and the client was not told of
-	credit  int       // frames that ask for nothing are paid from it
-	ending  int       // notEnding ...
-	endAt   int64     // tick at which the last GOAWAY is due
-	last    uint32    // as the last GOAWAY said
+	initial int64      // of the client's streams
+	queue   []*stream  // wait to send of their bodies, in turn
+	full    []*stream  // wait for room in out only
+	lowered bool       // the client has made its table smaller, and no header block has said yet that ours is none
+	room    int        // bytes of bodies that the client may still send
+	taken   int        // what handlers have used of them, and the client was not told of
+	resets  [64]uint32 // the last streams that we reset before the client's end: what is on its way of them is no mistake
+	reset1  int        // how many there have been
+	credit  int        // frames that ask for nothing are paid from it
+	ending  int        // notEnding ...
+	endAt   int64      // tick at which the last GOAWAY is due
+	last    uint32     // as the last GOAWAY said
 }
 
 // The stages of an end without loss, RFC 9113 section 6.8.
@@ -94,6 +104,10 @@ const (
 	tickCredit = 200  // what comes back in a second
 
 	mostControl = 64 << 10 // bytes of answers to control frames that a client has not taken
+
+	mostHeads = 4 << 20 // bytes of the heads of all requests that handlers are at
+	smallData = 1 << 10 // less in a frame is not worth the work, when it comes for nothing
+	mostReads = 4       // after which handlers begin, though more is here
 )
 
 // New makes a connection of nc. Serve serves it.
@@ -101,40 +115,48 @@ func New(nc Stream, o Options) *Conn {
 	c := &Conn{
 		nc: nc, o: o, streams: map[uint32]*stream{}, none: make(chan struct{}, 1),
 		quiet:  make(chan struct{}, 1),
-		window: firstWindow, initial: firstWindow, credit: fullCredit,
+		window: firstWindow, initial: firstWindow, credit: fullCredit, room: recvWindow,
 	}
 	c.dec = hpack.NewDecoder(tableSize, func(f hpack.HeaderField) { c.parsing.field(f) })
-	c.dec.SetMaxStringLength(o.MaxHeader)
+	c.dec.SetMaxStringLength(o.MaxHeader + maxFrame) // more than a whole block may be
+	c.out = c.greeting(nil)
 	return c
+}
+
+// greeting is our SETTINGS, which nothing may precede, not even a GOAWAY, and the connection's window, made larger.
+func (c *Conn) greeting(b []byte) []byte {
+	b = appendHead(b, 5*6, frameSettings, 0, 0)
+	b = appendSetting(b, settingStreams, uint32(c.o.Streams))
+	b = appendSetting(b, settingInitialWindow, bodyWindow)
+	b = appendSetting(b, settingFrameSize, maxFrame)
+	b = appendSetting(b, settingHeaderListSize, uint32(c.o.MaxHeader))
+	b = appendSetting(b, settingConnect, 1)
+	return appendWindow(b, 0, recvWindow-firstWindow)
 }
 
 // Serve serves the requests of the connection until it ends, and closes it. It returns when no handler is at work any more.
 //
 // Durations are counted by a sweeper that looks once a second, so they may be exceeded by two.
 func (c *Conn) Serve() {
-	sweep.add(c)
+	err := errEnded
+	defer func() { // also where what reads panics
+		sweep.remove(c)
+		c.fail(err)
+		c.in.release()
+		c.nc.Close()
+		c.join()
+	}()
 	c.greet()
-	err := c.read()
-	sweep.remove(c)
-	c.fail(err)
-	c.nc.Close()
-	c.join()
-	c.in.release()
+	err = c.read()
 }
 
-// greet sends our SETTINGS, and makes the connection's window larger.
+// greet begins.
 func (c *Conn) greet() {
 	c.reading.set(c.o.Header)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.idleAt = sweep.now()
-	b := appendHead(c.out, 5*6, frameSettings, 0, 0)
-	b = appendSetting(b, settingStreams, uint32(c.o.Streams))
-	b = appendSetting(b, settingInitialWindow, bodyWindow)
-	b = appendSetting(b, settingFrameSize, maxFrame)
-	b = appendSetting(b, settingHeaderListSize, uint32(c.o.MaxHeader))
-	b = appendSetting(b, settingConnect, 1)
-	c.out = appendWindow(b, 0, recvWindow-firstWindow)
+	sweep.add(c)
 	c.flush()
 }
 
@@ -158,14 +180,20 @@ func (c *Conn) whileHere() error {
 		n, err := c.nc.Read(c.in.room())
 		if c.in.w += n; n > 0 {
 			if err := c.take(); err != nil {
+				c.dispatch()
 				return err
+			}
+			if c.reads++; c.reads >= mostReads {
+				c.dispatch()
 			}
 		}
 		switch {
 		case err == socket.ErrDry:
+			c.dispatch()
 			c.rest()
 			return nil
 		case err != nil:
+			c.dispatch()
 			return err
 		}
 	}
@@ -190,11 +218,10 @@ func (c *Conn) rest() {
 	}
 }
 
-// take takes all frames that are here in full, then has the handlers begin.
+// take takes all frames that are here in full.
 func (c *Conn) take() error {
-	defer c.dispatch()
 	if !c.greeted {
-		if ok, err := c.greeting(); !ok {
+		if ok, err := c.begins(); !ok {
 			return err
 		}
 	}
@@ -218,8 +245,8 @@ func (c *Conn) take() error {
 	return nil
 }
 
-// greeting reads the preface.
-func (c *Conn) greeting() (bool, error) {
+// begins reads the preface.
+func (c *Conn) begins() (bool, error) {
 	in := c.in.unread()
 	n := min(len(in), len(preface))
 	if string(in[:n]) != preface[:n] {
@@ -257,16 +284,7 @@ func (c *Conn) frame(h head, p []byte) error {
 	case frameWindow:
 		return c.windowUpdate(h, p)
 	case framePriority:
-		if h.stream == 0 {
-			return broken("PRIORITY of no stream")
-		}
-		if len(p) != 5 {
-			return c.refuse(h.stream, codeFrameSize)
-		}
-		if binary.BigEndian.Uint32(p)&lastStream == h.stream {
-			return c.refuse(h.stream, codeProtocol)
-		}
-		return c.pay(1)
+		return c.priority(h, p)
 	case frameGoAway:
 		if h.stream != 0 || len(p) < 8 {
 			return broken("a malformed GOAWAY")
@@ -288,10 +306,30 @@ func (c *Conn) pay(n int) error {
 	return nil
 }
 
-// refuse resets a stream.
+// priority takes what RFC 9113 section 5.3 has made nothing of.
+func (c *Conn) priority(h head, p []byte) error {
+	switch {
+	case h.stream == 0:
+		return broken("PRIORITY of no stream")
+	case len(p) != 5:
+		return c.refuse(h.stream, codeFrameSize)
+	case binary.BigEndian.Uint32(p)&lastStream == h.stream:
+		return c.refuse(h.stream, codeProtocol)
+	}
+	return c.pay(1)
+}
+
+// refuse resets a stream, which may not be open.
 func (c *Conn) refuse(id uint32, why code) error {
+	if err := c.pay(10); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if s := c.streams[id]; s != nil {
+		c.cut(s, why, broken("a malformed PRIORITY"))
+		return nil
+	}
 	return c.answerControl(func(b []byte) []byte { return appendReset(b, id, why) })
 }
 
@@ -318,8 +356,9 @@ func (c *Conn) ping(h head, p []byte) error {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			c.nameLast()
+			return nil
 		}
-		return nil
+		return c.pay(1)
 	}
 	if err := c.pay(1); err != nil {
 		return err
@@ -377,8 +416,10 @@ func (c *Conn) setting(id uint16, v uint32) error {
 		if v < maxFrame || v > 1<<24-1 {
 			return broken("a frame size that is not allowed")
 		}
+	case settingTableSize:
+		c.lowered = c.lowered || v < tableSize
 	}
-	return nil // the table's size too: what we send uses none
+	return nil
 }
 
 func (c *Conn) windowUpdate(h head, p []byte) error {
@@ -479,6 +520,14 @@ func (c *Conn) beginBlock(h head) error {
 		c.weak.reset(c.o.MaxHeader)
 		return nil
 	}
+	if c.wasReset(h.stream) { // its trailers were on their way; they are decoded, for the table's sake
+		if c.credit--; c.credit < 0 {
+			return errCalm
+		}
+		c.head, c.headID, c.trailing, c.parsing = gone, h.stream, true, &c.weak
+		c.weak.reset(c.o.MaxHeader)
+		return nil
+	}
 	if h.stream <= c.newest {
 		return &connError{codeClosed, "HEADERS of a stream that has ended"}
 	}
@@ -488,11 +537,23 @@ func (c *Conn) beginBlock(h head) error {
 	return nil
 }
 
+// gone stands for a stream that there is no more.
+var gone = &stream{}
+
+// wasReset says whether we have reset a stream not long ago, before the client's end. c.mu is held.
+func (c *Conn) wasReset(id uint32) bool { return slices.Contains(c.resets[:], id) }
+
+// remember notes that we reset a stream before the client's end. c.mu is held.
+func (c *Conn) remember(id uint32) {
+	c.resets[c.reset1%len(c.resets)] = id
+	c.reset1++
+}
+
 func (c *Conn) continuation(h head, p []byte) error {
 	if c.head == nil {
 		return broken("CONTINUATION of nothing")
 	}
-	if len(p) == 0 && !h.has(flagEndHeaders) {
+	if len(p) < smallData && !h.has(flagEndHeaders) { // what waits is copied with each
 		if err := c.pay(10); err != nil {
 			return err
 		}
@@ -529,7 +590,7 @@ func (c *Conn) fragment(h head, p []byte) error {
 // trailers end a request's body.
 func (c *Conn) trailers(s *stream) error {
 	fields, no := c.weak.trailers()
-	if no == nil && !c.ends {
+	if no == nil && (!c.ends || s.body.tunnels) { // RFC 9113 section 8.5: DATA is all that a tunnel has
 		no = errTrailing
 	}
 	c.mu.Lock()
@@ -560,18 +621,10 @@ func (c *Conn) request(s *stream) error {
 	case c.ending >= lastNamed: // the client will send it again elsewhere
 		s.free()
 		return nil
-	case len(c.streams) >= c.o.Streams, c.working >= 2*c.o.Streams: // handlers of streams that were reset count as well
-		s.free()
-		if c.credit--; c.credit < 0 {
-			return errCalm
-		}
-		return c.answerControl(func(b []byte) []byte { return appendReset(b, c.headID, codeRefused) })
+	case c.busyEnough(s):
+		return c.decline(s, codeRefused, 1)
 	case no != nil && no.status == 0:
-		s.free()
-		if c.credit -= 10; c.credit < 0 {
-			return errCalm
-		}
-		return c.answerControl(func(b []byte) []byte { return appendReset(b, c.headID, codeProtocol) })
+		return c.decline(s, codeProtocol, 10)
 	}
 	s.no = no
 	s.window = c.initial
@@ -579,8 +632,26 @@ func (c *Conn) request(s *stream) error {
 	s.closed = c.ends
 	c.streams[s.id] = s
 	c.working++
+	c.heads += s.req.cost()
 	c.fresh = append(c.fresh, s)
 	return nil
+}
+
+// busyEnough says whether one request more is too much. The handlers of streams that were reset count as well. c.mu is held.
+func (c *Conn) busyEnough(s *stream) bool {
+	return len(c.streams) >= c.o.Streams || c.working >= 2*c.o.Streams || c.working > 0 && c.heads+s.req.cost() > mostHeads
+}
+
+// decline resets a stream that no handler gets. c.mu is held.
+func (c *Conn) decline(s *stream, why code, price int) error {
+	s.free()
+	if c.credit -= price; c.credit < 0 {
+		return errCalm
+	}
+	if !c.ends {
+		c.remember(c.headID)
+	}
+	return c.answerControl(func(b []byte) []byte { return appendReset(b, c.headID, why) })
 }
 
 // tellRefused tells of what was no request.
@@ -596,13 +667,35 @@ func (c *Conn) tellRefused(no *refusal) {
 	told(r)
 }
 
-// dispatch has the handlers of new requests begin.
+// dispatch has the handlers of new requests begin, but for those that the client has taken back already.
 func (c *Conn) dispatch() {
+	if c.reads = 0; len(c.fresh) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for i, s := range c.fresh {
 		c.fresh[i] = nil
-		go s.serve()
+		if s.ended != nil {
+			c.leave(s)
+			continue
+		}
+		go s.run()
 	}
 	c.fresh = c.fresh[:0]
+}
+
+// leave is the end of a request for the connection: what it held is given back. c.mu is held.
+func (c *Conn) leave(s *stream) {
+	s.ended = errEnded
+	c.used(len(s.body.held) - s.body.r)
+	s.body.r = len(s.body.held)
+	c.heads -= s.req.cost()
+	c.wakeNext()
+	s.free()
+	if c.working--; c.working == 0 {
+		signal(c.none)
+	}
 }
 
 // data takes of a request's body.
@@ -614,6 +707,9 @@ func (c *Conn) data(h head, p []byte) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.room -= size; c.room < 0 {
+		return errWindow
+	}
 	s := c.streams[h.stream]
 	if s == nil || s.closed {
 		return c.strayData(h, s, size)
@@ -627,12 +723,10 @@ func (c *Conn) data(h head, p []byte) error {
 		c.cut(s, codeFlow, errWindow)
 		return c.used(size)
 	}
-	s.body.take(p)
-	pad := size - len(p)
-	if err := c.usedOf(s, pad); err != nil {
+	if err := c.keep(s, p, size-len(p)); err != nil {
 		return err
 	}
-	if s.x.Length >= 0 && s.x.Upgrade == nil && s.body.came > s.x.Length {
+	if s.body.length >= 0 && s.body.came > s.body.length {
 		c.cut(s, codeProtocol, errTooMuch)
 		return nil
 	}
@@ -640,6 +734,16 @@ func (c *Conn) data(h head, p []byte) error {
 		c.endBody(s)
 	}
 	return nil
+}
+
+// keep keeps what came of a body for its reader, if it has one. c.mu is held.
+func (c *Conn) keep(s *stream, p []byte, pad int) error {
+	if s.body.err != nil {
+		s.body.came += int64(len(p))
+		return c.used(len(p) + pad)
+	}
+	s.body.take(p)
+	return c.usedOf(s, pad)
 }
 
 // strayData is DATA of a stream that takes none: its bytes count for the connection all the same. c.mu is held.
@@ -650,10 +754,12 @@ func (c *Conn) strayData(h head, s *stream, size int) error {
 	case s != nil:
 		c.cut(s, codeClosed, broken("DATA after the end of a request"))
 	}
-	if c.credit--; c.credit < 0 { // some is on its way when a stream is reset; not for ever
-		return errCalm
+	if size < smallData { // some is on its way when a stream is reset; not for ever
+		if c.credit--; c.credit < 0 {
+			return errCalm
+		}
 	}
-	if err := c.used(size); err != nil || s != nil {
+	if err := c.used(size); err != nil || s != nil || c.wasReset(h.stream) {
 		return err
 	}
 	return c.answerControl(func(b []byte) []byte { return appendReset(b, h.stream, codeClosed) })
@@ -661,7 +767,7 @@ func (c *Conn) strayData(h head, s *stream, size int) error {
 
 // endBody ends a request's body well, unless it is shorter than was said. c.mu is held.
 func (c *Conn) endBody(s *stream) {
-	if s.x.Length >= 0 && s.x.Upgrade == nil && s.body.came != s.x.Length {
+	if s.body.length >= 0 && s.body.came != s.body.length {
 		c.cut(s, codeProtocol, errTooMuch)
 		return
 	}
@@ -678,7 +784,7 @@ func (c *Conn) used(n int) error {
 		return nil
 	}
 	grow := c.taken
-	c.taken = 0
+	c.taken, c.room = 0, c.room+grow
 	return c.answerControl(func(b []byte) []byte { return appendWindow(b, 0, grow) })
 }
 
@@ -700,6 +806,9 @@ func (c *Conn) usedOf(s *stream, n int) error {
 func (c *Conn) cut(s *stream, why code, err error) {
 	if c.streams[s.id] != s {
 		return
+	}
+	if !s.closed {
+		c.remember(s.id)
 	}
 	c.out = appendReset(c.out, s.id, why)
 	c.flushAside()
@@ -735,7 +844,10 @@ func (c *Conn) fail(err error) {
 	defer c.mu.Unlock()
 	if errors.As(err, &ours) && c.err == nil {
 		slog.Debug("http/2", "listener", c.o.Info.Listener, "client", c.o.Info.Remote, "error", err)
-		c.out = appendGoAway(c.out, c.newest, ours.code)
+		if c.ending < lastNamed {
+			c.last = c.newest
+		}
+		c.out = appendGoAway(c.out, c.last, ours.code)
 		c.nc.SetWriteDeadline(time.Now().Add(time.Second))
 		for c.flush(); c.busy; {
 			c.mu.Unlock()
@@ -776,6 +888,11 @@ func (c *Conn) join() {
 func (c *Conn) GoAway() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.goAway()
+}
+
+// goAway is GoAway. c.mu is held.
+func (c *Conn) goAway() {
 	if c.ending != notEnding || c.err != nil {
 		return
 	}

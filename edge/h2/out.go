@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"os"
 	"runtime"
+	"slices"
 )
 
 const (
@@ -71,6 +72,7 @@ func (c *Conn) writeOnce() bool {
 		c.nc.SetReadDeadline(past)
 		c.wakeAll()
 	}
+	c.wakeFull()
 	c.wakeNext()
 	return true
 }
@@ -109,28 +111,18 @@ func (s *stream) send(p []byte, ends bool, trailers []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.wakeNext()
-	if err := s.stopped(); err != nil {
+	if err := s.roomFor(); err != nil {
 		return err
 	}
 	s.sendHead(ends && len(p) == 0 && len(trailers) == 0)
-	taken := 0
-	for len(p) > 0 {
-		n := s.allowed(len(p))
-		if n > 0 && (taken < turn || len(c.queue) == 0) {
-			s.sendData(p[:n], ends && n == len(p) && len(trailers) == 0)
-			p, taken = p[n:], taken+n
-			continue
-		}
-		taken = 0
-		if !c.flush() {
-			s.await(n > 0)
-		}
-		if err := s.stopped(); err != nil {
-			return err
-		}
+	if err := s.sendBody(p, ends && len(trailers) == 0); err != nil {
+		return err
 	}
 	if len(trailers) > 0 {
-		c.out = append(c.out, trailers...)
+		if err := s.roomFor(); err != nil {
+			return err
+		}
+		c.appendBlock(trailers)
 		s.sent = true
 	} else if ends && !s.sent {
 		s.sendData(nil, true)
@@ -140,6 +132,54 @@ func (s *stream) send(p []byte, ends bool, trailers []byte) error {
 	}
 	c.flush()
 	return c.err
+}
+
+// sendBody puts p in line, as fast as windows, room and turns allow. c.mu is held, but not while it waits.
+func (s *stream) sendBody(p []byte, ends bool) error {
+	c, left := s.c, 0 // of the turn
+	for len(p) > 0 {
+		n := s.allowed(len(p))
+		if n > 0 && (left > 0 || len(c.queue) == 0 || s.begun+n <= maxFrame) { // what is short goes first
+			s.sendData(p[:n], ends && n == len(p))
+			p, left, s.begun = p[n:], left-n, min(s.begun+n, 2*maxFrame)
+			continue
+		}
+		if c.flush() {
+			left = 0
+		} else if left = 0; s.await(&c.queue, s.window > 0) {
+			left = turn
+		}
+		if err := s.stopped(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// roomFor waits until out has room for something that no window holds back. c.mu is held, but not while it waits.
+func (s *stream) roomFor() error {
+	c := s.c
+	for {
+		if err := s.stopped(); err != nil || len(c.out) < mostOut {
+			return err
+		}
+		if !c.flush() {
+			s.await(&c.full, true)
+		}
+	}
+}
+
+// appendBlock puts the frames of a header block in line. The first one after the client has made its table smaller says that we keep none:
+// RFC 7541 section 4.2. c.mu is held.
+func (c *Conn) appendBlock(frames []byte) {
+	if !c.lowered {
+		c.out = append(c.out, frames...)
+		return
+	}
+	c.lowered = false
+	h := parseHead(frames)
+	c.out = append(appendHead(c.out, h.length+1, h.kind, h.flags, h.stream), 0x20)
+	c.out = append(c.out, frames[headLen:]...)
 }
 
 // sendHead puts the head of the answer in line. c.mu is held.
@@ -152,7 +192,7 @@ func (s *stream) sendHead(ends bool) {
 		a.head[4] |= flagEndStream
 		s.sent = true
 	}
-	s.c.out = append(s.c.out, a.head...)
+	s.c.appendBlock(a.head)
 	a.head = a.head[:0]
 }
 
@@ -187,20 +227,27 @@ func (s *stream) stopped() error {
 	return s.c.err
 }
 
-// await waits until something may have changed: for its turn, or for the stream's own window. c.mu is held, but not while it waits.
-func (s *stream) await(mayNow bool) {
+// await waits until something may have changed: in a line, or for the stream's own window alone. It says whether it is the stream's turn. c.mu is
+// held, but not while it waits.
+func (s *stream) await(line *[]*stream, inLine bool) (turn bool) {
 	c := s.c
-	if mayNow || s.window > 0 {
-		c.queue = append(c.queue, s)
-		if mayNow {
-			c.wakeNext()
-		}
+	if s.queued = inLine; inLine {
+		*line = append(*line, s)
 	}
-	s.sending.set(c.o.Info.Write)
+	c.wakeNext()
+	if s.answer.tunnel == nil { // a tunnel has its own time
+		s.sending.set(c.o.Info.Write)
+	}
 	c.mu.Unlock()
 	<-s.wake
 	c.mu.Lock()
 	s.sending.clear()
+	if !s.queued {
+		return inLine
+	}
+	s.queued = false // woken for another reason: who has gone must not be woken in place of who waits
+	*line = slices.Delete(*line, slices.Index(*line, s), slices.Index(*line, s)+1)
+	return false
 }
 
 // wakeUp wakes a stream that waits to send. c.mu is held.
@@ -213,16 +260,30 @@ func (c *Conn) wakeNext() {
 	}
 	s := c.queue[0]
 	c.queue[0] = nil
-	if c.queue = c.queue[1:]; len(c.queue) == 0 {
-		c.queue = nil
-	}
+	c.queue = c.queue[1:]
+	s.queued = false
 	s.wakeUp()
+}
+
+// wakeFull wakes those who wait for room. c.mu is held.
+func (c *Conn) wakeFull() {
+	for i, s := range c.full {
+		c.full[i] = nil
+		s.queued = false
+		s.wakeUp()
+	}
+	c.full = c.full[:0]
 }
 
 // wakeAll wakes everybody who waits to send. c.mu is held.
 func (c *Conn) wakeAll() {
+	for _, s := range c.queue {
+		s.queued = false
+		s.wakeUp()
+	}
 	clear(c.queue)
-	c.queue = nil
+	c.queue = c.queue[:0]
+	c.wakeFull()
 	for _, s := range c.streams {
 		s.wakeUp()
 	}

@@ -13,7 +13,8 @@ import (
 type request struct {
 	text []byte // names and values
 	refs []ref  // of ordinary fields
-	size int    // as SETTINGS_MAX_HEADER_LIST_SIZE counts
+	made wire.Fields
+	size int // as SETTINGS_MAX_HEADER_LIST_SIZE counts
 	max  int
 
 	method, scheme, path, authority, protocol span
@@ -65,8 +66,11 @@ func (r *request) reset(max int) {
 	if cap(r.text) > 16<<10 { // of a strange head; an ordinary one follows
 		*r = request{}
 	}
-	*r = request{text: r.text[:0], refs: r.refs[:0], max: max, length: wire.Unknown}
+	*r = request{text: r.text[:0], refs: r.refs[:0], made: r.made[:0], max: max, length: wire.Unknown}
 }
+
+// cost is what the head takes, about, until its handler has returned.
+func (r *request) cost() int { return len(r.text) + 96*len(r.refs) }
 
 // no notes what is wrong, the first thing only.
 func (r *request) no(why *refusal) {
@@ -216,7 +220,8 @@ func (r *request) into(x *wire.Exchange, ends bool) *refusal {
 	if no := r.routed(x); no != nil {
 		return no
 	}
-	x.Fields = r.fields(x.Fields[:0])
+	r.made = r.fields(r.made[:0])
+	x.Fields = r.made
 	return r.framed(x, ends)
 }
 
@@ -348,13 +353,13 @@ var token = func() (t [256]bool) {
 	return t
 }()
 
-func validName(s string) bool {
+func validName[T string | []byte](s T) bool {
 	for i := range len(s) {
 		if !token[s[i]] {
 			return false
 		}
 	}
-	return s != ""
+	return len(s) > 0
 }
 
 func validValue[T string | []byte](s T) bool {

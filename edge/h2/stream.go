@@ -43,7 +43,10 @@ type stream struct {
 	sent    bool          // we have
 	ended   error         // neither will
 	late    bool          // the client takes nothing
+	queued  bool          // it stands in the connection's queue, or waits for room
+	begun   int           // bytes of the body that have been put in line, as far as they count for nothing but who goes first
 	wake    chan struct{} // gets something when more may be sent
+	run     func()        // serve, made once
 	sending limit
 }
 
@@ -53,6 +56,9 @@ var streams = sync.Pool{New: func() any {
 
 func newStream(c *Conn, id uint32) *stream {
 	s := streams.Get().(*stream)
+	if s.run == nil {
+		s.run = s.serve
+	}
 	s.c, s.id, s.users = c, id, 1
 	s.req.reset(c.o.MaxHeader)
 	return s
@@ -65,17 +71,14 @@ func (s *stream) free() {
 	}
 	drain(s.wake)
 	drain(s.body.wake)
-	fields := s.x.Fields
-	if cap(fields) > 64 {
-		fields = nil
-	}
-	clear(fields[:cap(fields)])
 	*s = stream{
-		req: s.req, wake: s.wake, x: wire.Exchange{Fields: fields[:0]},
-		body: body{wake: s.body.wake}, answer: answer{head: s.answer.head[:0]},
+		req: s.req, wake: s.wake, run: s.run, body: body{wake: s.body.wake, held: s.body.held[:0]}, answer: answer{head: s.answer.head[:0]},
 	}
 	if cap(s.answer.head) > maxFrame {
 		s.answer.head = nil
+	}
+	if cap(s.body.held) > maxFrame {
+		s.body.held = nil
 	}
 	streams.Put(s)
 }
@@ -153,6 +156,9 @@ func (s *stream) done() {
 				why = codeCancel
 			}
 		}
+		if !s.closed {
+			c.remember(s.id)
+		}
 		if !s.sent || !s.closed {
 			c.out = appendReset(c.out, s.id, why)
 			c.flush()
@@ -164,15 +170,7 @@ func (s *stream) done() {
 	if s.sent && s.closed {
 		c.credit = min(c.credit+4, fullCredit)
 	}
-	s.ended = errEnded
-	left := len(s.body.held) - s.body.r
-	s.body.held = nil
-	c.used(left)
-	c.wakeNext()
-	s.free()
-	if c.working--; c.working == 0 {
-		signal(c.none)
-	}
+	c.leave(s)
 }
 
 // end makes everybody who waits for the stream fail. c.mu is held.
@@ -202,6 +200,8 @@ type body struct {
 	r        int
 	came     int64
 	read     int64
+	length   int64 // as the head says, or Unknown
+	tunnels  bool
 	room     int // what the client may still send
 	taken    int // what was used of it, and the client was not told
 	err      error
@@ -214,7 +214,10 @@ type body struct {
 
 // begin is before the handler. c.mu is held.
 func (b *body) begin(s *stream, ends bool) {
-	b.s, b.room = s, bodyWindow
+	b.s, b.room, b.length, b.tunnels = s, bodyWindow, s.x.Length, s.x.Upgrade != nil
+	if b.tunnels {
+		b.length = wire.Unknown
+	}
 	if ends {
 		b.err = io.EOF
 	}
@@ -222,8 +225,8 @@ func (b *body) begin(s *stream, ends bool) {
 
 // take takes what has come. c.mu is held.
 func (b *body) take(p []byte) {
-	if b.r > 0 && b.r == len(b.held) {
-		b.held, b.r = b.held[:0], 0
+	if b.r > 0 && (b.r == len(b.held) || len(b.held)+len(p) > cap(b.held)) {
+		b.held, b.r = b.held[:copy(b.held, b.held[b.r:])], 0
 	}
 	b.held = append(b.held, p...)
 	b.came += int64(len(p))

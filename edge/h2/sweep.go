@@ -63,28 +63,33 @@ func (s *sweeper) tick() {
 
 // look ends what takes too long on the connection.
 func (c *Conn) look(now int64) {
-	if c.reading.over(now) {
-		c.nc.SetReadDeadline(past)
-	}
-	if c.writing.over(now) {
-		c.nc.SetWriteDeadline(past)
-	}
 	if c.o.Last() {
 		c.GoAway()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.writing.over(now) {
+		c.nc.SetWriteDeadline(past)
+	}
+	if c.err != nil { // who closes it has deadlines of its own
+		return
+	}
+	if c.reading.over(now) {
+		c.nc.SetReadDeadline(past)
+	}
 	c.credit = min(c.credit+tickCredit, fullCredit)
 	for _, s := range c.streams {
 		s.look(now)
 	}
+	idle := len(c.streams) == 0 && now > c.idleAt+1
 	switch {
 	case c.ending == announced && now >= c.endAt:
 		c.nameLast()
-	case c.ending == notEnding && len(c.streams) == 0 && c.begun() && now > c.idleAt+int64(c.o.Idle/sweep.period):
-		c.mu.Unlock()
-		c.GoAway()
-		c.mu.Lock()
+	case idle && c.begun() && now > c.idleAt+int64(c.o.Idle/sweep.period):
+		c.goAway()
+	}
+	if idle && len(c.out) == 0 && !c.busy {
+		c.out, c.spare = nil, nil
 	}
 	c.endIfDone()
 }

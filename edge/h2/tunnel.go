@@ -8,10 +8,11 @@ import (
 
 // tunnel is a stream after an extended CONNECT.
 type tunnel struct {
-	s     *stream
-	mu    sync.Mutex
-	timer *time.Timer // of the read deadline
-	shut  bool        // we have said our end
+	s      *stream
+	mu     sync.Mutex
+	timer  *time.Timer // of the read deadline
+	shut   bool        // we have said our end
+	closed bool
 }
 
 func (t *tunnel) Read(p []byte) (int, error) { return t.s.body.Read(p) }
@@ -25,13 +26,19 @@ func (t *tunnel) Write(p []byte) (int, error) {
 
 // CloseWrite says our end.
 func (t *tunnel) CloseWrite() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.shut {
+	if t.over() {
 		return nil
 	}
-	t.shut = true
 	return t.s.send(nil, true, nil)
+}
+
+// over says whether our end has been said, and that it is from now on.
+func (t *tunnel) over() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	was := t.shut
+	t.shut = true
+	return was
 }
 
 // Close ends the tunnel; one of which not both sides have said their end is reset.
@@ -41,7 +48,7 @@ func (t *tunnel) Close() error {
 	if t.timer != nil {
 		t.timer.Stop()
 	}
-	t.shut = true
+	t.closed = true
 	c := t.s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -69,12 +76,9 @@ func (t *tunnel) SetReadDeadline(at time.Time) error {
 	c, b := t.s.c, &t.s.body
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if b.until = at; !at.IsZero() && !t.shut {
-		t.timer = time.AfterFunc(time.Until(at), func() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			signal(b.wake)
-		})
+	if b.until = at; !at.IsZero() && !t.closed {
+		wake := b.wake // not b, which may be another request's by then
+		t.timer = time.AfterFunc(time.Until(at), func() { signal(wake) })
 	}
 	return nil
 }
