@@ -44,6 +44,7 @@ type front struct {
 	o     Options
 	body  time.Duration
 	write time.Duration
+	early func(*Conn) // before it is served
 }
 
 func newFront(t testing.TB, overTLS bool, h wire.HandlerFunc, set func(*front)) *front {
@@ -100,6 +101,9 @@ func (f *front) serve(nc net.Conn) {
 		st.Conn, o.Info.TLS = t, &state
 	}
 	c := New(st, o)
+	if f.early != nil {
+		f.early(c)
+	}
 	f.mu.Lock()
 	f.conns = append(f.conns, c)
 	f.mu.Unlock()
