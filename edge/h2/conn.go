@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
@@ -57,8 +58,9 @@ type Conn struct {
 	reads    int       // since the first of them came
 	newest   uint32    // the highest stream that the client opened
 
-	reading limit // of the preface or a header block
-	writing limit // of one piece
+	reading limit        // of the preface or a header block
+	writing limit        // of one piece
+	rests   atomic.Int64 // since which tick nothing has come, or awake
 
 	mu      sync.Mutex
 	streams map[uint32]*stream
@@ -176,6 +178,7 @@ func (c *Conn) read() error {
 
 // whileHere takes the frames that are here; none of its reads waits. An error is the end, also a good one.
 func (c *Conn) whileHere() error {
+	c.rests.Store(awake)
 	for {
 		n, err := c.nc.Read(c.in.room())
 		if c.in.w += n; n > 0 {
@@ -191,6 +194,7 @@ func (c *Conn) whileHere() error {
 		case err == socket.ErrDry:
 			c.dispatch()
 			c.rest()
+			c.rests.Store(sweep.now())
 			return nil
 		case err != nil:
 			c.dispatch()

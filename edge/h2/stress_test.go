@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"sync"
 	"testing"
@@ -261,6 +262,8 @@ func TestSlowUpload(t *testing.T) {
 	}
 }
 
+var much = make([]byte, 4<<20)
+
 // A large answer, or two hundred of them, does not keep a short one waiting: of the frames that the client gets behind its request, few
 // belong to others, by what can be on its way already.
 func TestTurns(t *testing.T) {
@@ -271,7 +274,7 @@ func TestTurns(t *testing.T) {
 		}
 		x.Head(200, nil, wire.Unknown)
 		for x.Gone() == nil {
-			if _, err := x.Write(make([]byte, 300<<10)); err != nil {
+			if _, err := x.Write(much); err != nil {
 				return
 			}
 		}
@@ -298,7 +301,7 @@ func TestTurns(t *testing.T) {
 	for k := range got {
 		got[k] = 0
 	}
-	for range 3 * large * turn / maxFrame { // three rounds, about
+	for range 4 * large * turn / maxFrame { // four rounds, about
 		read()
 	}
 	least, most := 1<<30, 0
@@ -306,7 +309,7 @@ func TestTurns(t *testing.T) {
 		least, most = min(least, n), max(most, n)
 	}
 	if least < turn || most > 8*turn {
-		t.Errorf("in three rounds one stream got %d bytes and another one %d", least, most)
+		t.Errorf("in four rounds one stream got %d bytes and another one %d", least, most)
 	}
 	const short = 2*large + 1
 	c.get(short)
@@ -399,5 +402,29 @@ func TestGoAwayFirst(t *testing.T) {
 	}
 	if !answered {
 		t.Error("closed without an answer")
+	}
+}
+
+// A client whose end comes together with its last bytes has left all the same, and who waits for that is told.
+func TestHiddenEnd(t *testing.T) {
+	begun, told := make(chan struct{}), make(chan error, 1)
+	f := newFront(t, false, func(x *wire.Exchange) {
+		gone := make(chan error, 1)
+		x.OnGone(func(err error) { gone <- err })
+		close(begun)
+		select {
+		case err := <-gone:
+			told <- err
+		case <-time.After(long / 2):
+			told <- nil
+		}
+	}, nil)
+	c := f.raw()
+	c.get(1)
+	<-begun
+	c.fr.WritePing(true, [8]byte{}) // most often both are there before the first is read
+	c.nc.(*net.TCPConn).CloseWrite()
+	if <-told == nil {
+		t.Error("nobody is told")
 	}
 }

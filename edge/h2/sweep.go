@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // past is a deadline that ends what waits.
@@ -77,6 +79,7 @@ func (c *Conn) look(now int64) {
 	if c.reading.over(now) {
 		c.nc.SetReadDeadline(past)
 	}
+	c.lookAtRest(now)
 	c.credit = min(c.credit+tickCredit, fullCredit)
 	for _, s := range c.streams {
 		s.look(now)
@@ -92,6 +95,23 @@ func (c *Conn) look(now int64) {
 		c.out, c.spare = nil, nil
 	}
 	c.endIfDone()
+}
+
+// awake is a connection that reads.
+const awake = -1
+
+// lookAtRest asks, once in a rest, whether the client has said its end: that may have come together with its last bytes, in which case nobody is
+// told. c.mu is held.
+func (c *Conn) lookAtRest(now int64) {
+	if since := c.rests.Load(); since == awake || now <= since || !c.rests.CompareAndSwap(since, awake) {
+		return
+	}
+	c.nc.Socket().Control(func(fd uintptr) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		if n, err := unix.Poll(p, 0); err == nil && n > 0 && p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0 {
+			c.nc.SetReadDeadline(past)
+		}
+	})
 }
 
 // begun says whether no time for something that has begun counts.
