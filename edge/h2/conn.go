@@ -290,8 +290,11 @@ func (c *Conn) frame(h head, p []byte) error {
 	case framePriority:
 		return c.priority(h, p)
 	case frameGoAway:
-		if h.stream != 0 || len(p) < 8 {
-			return broken("a malformed GOAWAY")
+		switch {
+		case h.stream != 0:
+			return broken("GOAWAY of a stream")
+		case len(p) < 8:
+			return errFrameSize
 		}
 		return c.pay(1) // it opens no more streams; when it has what it wants it closes
 	case framePush:
