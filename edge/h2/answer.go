@@ -95,9 +95,13 @@ func (a *answer) Head(status int, f wire.Fields, length int64) error {
 	case status < 200 || status > 999:
 		return errStatus
 	}
+	noTunnel := a.s.x.Upgrade != nil && status < 300
+	if noTunnel { // a success would tell the client that its tunnel stands: RFC 8441 section 5
+		status, f = http.StatusNotImplemented, nil
+	}
 	a.begun.Store(true)
 	a.headed, a.length, a.s.rec.Status = true, length, status
-	a.noBody = string(a.s.x.Method) == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
+	a.noBody = noTunnel || string(a.s.x.Method) == http.MethodHead || status == http.StatusNoContent || status == http.StatusNotModified
 	a.encode(status, f)
 	return nil
 }
@@ -106,7 +110,7 @@ func (a *answer) Head(status int, f wire.Fields, length int64) error {
 func (a *answer) encode(status int, f wire.Fields) {
 	b := append(a.head[:0], make([]byte, headLen)...)
 	b = appendFields(appendStatus(b, status), f)
-	if a.length >= 0 && status != http.StatusNoContent && status != http.StatusNotModified {
+	if a.length >= 0 && status != http.StatusNoContent && status != http.StatusNotModified && (!a.noBody || a.s.x.Upgrade == nil) {
 		var digits [20]byte
 		b = appendValue(append(b, 0x0f, 28-15), strconv.AppendInt(digits[:0], a.length, 10))
 	}

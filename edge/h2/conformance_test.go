@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,7 +30,7 @@ type sample struct {
 	Send        []part
 	Want        string // "connection CODE", "stream ID CODE", or "status ID CODE"; codes of RFC 9113 by their numbers. "ok": nothing, and stream 101 is answered
 	RFC         string
-	Differs     string // what net/http's server does in place of it; "": the same
+	Differs     string // what net/http's server does in place of it, one of several with " or "; "": the same
 }
 
 // part is a frame, or raw bytes.
@@ -141,7 +142,7 @@ func TestConformance(t *testing.T) {
 			t.Run(fmt.Sprint("byte by byte ", bytewise), func(t *testing.T) {
 				f := newFront(t, overTLS, reads, func(f *front) { f.o.MaxHeader = 16 << 10 })
 				for _, s := range samples(t) {
-					if got := try(t, f.dial(), &s, bytewise); got != s.Want {
+					if got := try(t, f.dial(), &s, s.Want, bytewise, long); got != s.Want {
 						t.Errorf("%s/%s: %s in place of %s", s.Class, s.Name, got, s.Want)
 					}
 				}
@@ -174,7 +175,7 @@ func TestConformanceOfNetHTTP(t *testing.T) {
 		if s.Differs != "" {
 			want = s.Differs
 		}
-		if got := try(t, nc, &s, false); got != want {
+		if got := try(t, nc, &s, want, false, 2*time.Second); !slices.Contains(strings.Split(want, " or "), got) {
 			t.Errorf("%s/%s: net/http says %s in place of %s", s.Class, s.Name, got, want)
 		}
 	}
@@ -184,10 +185,10 @@ func TestConformanceOfNetHTTP(t *testing.T) {
 const final = 101
 
 // try sends a sequence, and says what came of it in the table's words.
-func try(t *testing.T, nc net.Conn, s *sample, bytewise bool) string {
+func try(t *testing.T, nc net.Conn, s *sample, want string, bytewise bool, wait time.Duration) string {
 	t.Helper()
 	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(long))
+	nc.SetDeadline(time.Now().Add(wait))
 	all := []byte(preface)
 	first := true
 	for i := range s.Send {
@@ -214,7 +215,7 @@ func try(t *testing.T, nc net.Conn, s *sample, bytewise bool) string {
 			}
 		}
 	}()
-	return outcome(nc, s.Want == "ok")
+	return outcome(nc, want == "ok")
 }
 
 // outcome reads up to the answer of the last request or the end, and says the first wrong thing that came. Answers have no order: where one is
@@ -226,10 +227,10 @@ func outcome(nc net.Conn, none bool) string {
 		f, err := fr.ReadFrame()
 		if err != nil {
 			switch {
-			case said == "" && errors.Is(err, os.ErrDeadlineExceeded):
+			case said == "" && answered && errors.Is(err, os.ErrDeadlineExceeded):
 				return "ok"
 			case said == "":
-				return "cut"
+				return "nothing"
 			}
 			return said
 		}
