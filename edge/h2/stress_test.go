@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -349,7 +348,7 @@ func TestSmallerTable(t *testing.T) {
 func TestLateTrailers(t *testing.T) {
 	f := newFront(t, false, func(x *wire.Exchange) {
 		v, _ := x.Fields.Get("x-a")
-		wire.Reply(x, 413, "text/plain", fmt.Sprintf("%s", v))
+		wire.Reply(x, 413, "text/plain", string(v))
 	}, nil)
 	c := f.raw()
 	c.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: c.block(":method", "POST", ":scheme", "http", ":path", "/", ":authority", "a.test"), EndHeaders: true})

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/net/http2"
 
 	"edge/edge/record"
 	"edge/edge/socket"
@@ -145,15 +144,18 @@ var certificate = sync.OnceValue(func() *tls.Config {
 
 // client is x/net's, strict in its own way.
 func (f *front) client() *http.Client {
-	dial := func(ctx context.Context, network, _ string, _ *tls.Config) (net.Conn, error) {
-		nc, err := net.Dial("tcp", f.ln.Addr().String())
-		if err != nil || !f.tls {
-			return nc, err
+	plain := func(context.Context, string, string) (net.Conn, error) { return net.Dial("tcp", f.ln.Addr().String()) }
+	secure := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		nc, err := plain(ctx, network, addr)
+		if err != nil {
+			return nil, err
 		}
 		t := tls.Client(nc, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 		return t, t.HandshakeContext(ctx)
 	}
-	tr := &http2.Transport{AllowHTTP: true, DialTLSContext: dial, DisableCompression: true}
+	tr := &http.Transport{Protocols: new(http.Protocols), DialContext: plain, DialTLSContext: secure, DisableCompression: true}
+	tr.Protocols.SetHTTP2(f.tls)
+	tr.Protocols.SetUnencryptedHTTP2(!f.tls)
 	f.t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, Timeout: long}
 }

@@ -55,10 +55,9 @@ func TestPrior(t *testing.T) {
 // The clients that can do so get their answers.
 func TestPriorClients(t *testing.T) {
 	w := newWorld(t, nil)
-	dial := func(ctx context.Context, network, _ string, _ *tls.Config) (net.Conn, error) {
-		return net.Dial("tcp", w.ln.Addr().String())
-	}
-	tr := &http2.Transport{AllowHTTP: true, DialTLSContext: dial}
+	dial := func(context.Context, string, string) (net.Conn, error) { return net.Dial("tcp", w.ln.Addr().String()) }
+	tr := &http.Transport{Protocols: new(http.Protocols), DialContext: dial}
+	tr.Protocols.SetUnencryptedHTTP2(true)
 	defer tr.CloseIdleConnections()
 	res, err := (&http.Client{Transport: tr}).Get("http://a.test/")
 	if err != nil || res.ProtoMajor != 2 {
