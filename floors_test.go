@@ -24,7 +24,7 @@ var floors = map[string]int{
 
 	"edge/edge/upstream": 3, "edge/edge/serve": 3, "edge/edge/guard": 3,
 
-	"edge/edge/h1": 2, "edge/edge/tunnel": 2, "edge/edge/static": 2, "edge/edge/vhost": 2, "edge/edge/forwarded": 2, "edge/edge/accesslog": 2, "edge/edge/metrics": 2, "edge/edge/admin": 2, "edge/tlsconf": 2, "edge/sessions/users": 2, "edge/sessions/oidc": 2,
+	"edge/edge/h1": 2, "edge/edge/h2": 2, "edge/edge/tunnel": 2, "edge/edge/static": 2, "edge/edge/vhost": 2, "edge/edge/forwarded": 2, "edge/edge/accesslog": 2, "edge/edge/metrics": 2, "edge/edge/admin": 2, "edge/tlsconf": 2, "edge/sessions/users": 2, "edge/sessions/oidc": 2,
 
 	"edge/edge/htpasswd": 1, "edge/edge/wire": 1, "edge/listeners": 1, "edge/certs": 1, "edge/plan": 1, "edge/sessions": 1,
 

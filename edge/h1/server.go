@@ -26,6 +26,9 @@ type Options struct {
 	Idle      time.Duration // between two requests
 	Last      func() bool   // asked as late as can be: is this answer to be the connection's last
 	Waits     func(bool)    // told when the connection begins and ends to wait for a request's first byte
+	// Prior gets a connection that begins with the preface of HTTP/2, RFC 9113 section 3.3, and what was read of it: all that the client has sent. It
+	// closes the connection. nil: that is no request.
+	Prior func(read []byte)
 }
 
 // Stream is a connection that requests are read from. It can be closed twice, and lingers when it is.
@@ -41,10 +44,22 @@ type Stream interface {
 func Serve(nc Stream, o Options) {
 	c := &conn{nc: nc, o: o}
 	c.step = c.whileHere
+	if read := c.whole(); read != nil {
+		o.Prior(read)
+	}
+}
+
+// whole serves the connection to its end, unless it is one of HTTP/2: then it gives what was read of it.
+func (c *conn) whole() []byte {
 	sweep.add(c)
 	defer sweep.remove(c)
-	defer nc.Close()
+	defer func() {
+		if c.prior == nil {
+			c.nc.Close()
+		}
+	}()
 	c.serve()
+	return c.prior
 }
 
 // conn is a client's connection. One goroutine serves it.
@@ -63,6 +78,7 @@ type conn struct {
 	served   bool         // a request
 	over     bool         // there is nothing more to serve
 	handling bool         // the handler is at work
+	prior    []byte       // what was read of a connection that speaks HTTP/2
 	rests    atomic.Int64 // since which tick, or awake
 	left     bool         // the sweeper ended the rest, because the client has said its end. Guarded by the sweeper's mu
 }
@@ -105,12 +121,27 @@ func (c *conn) one() bool {
 		if text == nil && err == nil {
 			return true
 		}
+		if c.isPrior(text, err) {
+			return false
+		}
 		if !c.parse(text, err) {
 			return false
 		}
 	}
 	c.parsed, c.served = false, true
 	return c.x.run(c)
+}
+
+// preface is the head that HTTP/2 begins with.
+const preface = "PRI * HTTP/2.0\r\n"
+
+// isPrior says whether a head is that of HTTP/2, and may be, and keeps what was read.
+func (c *conn) isPrior(text []byte, err error) bool {
+	if err != nil || c.served || c.o.Prior == nil || string(text) != preface {
+		return false
+	}
+	c.prior = append([]byte(preface+"\r\n"), c.in.unread()...)
+	return true
 }
 
 // parse makes a request of a head, or answers that it is none.

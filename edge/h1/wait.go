@@ -49,6 +49,9 @@ func (c *conn) takeWhole() bool {
 	if text == nil && err == nil {
 		return false
 	}
+	if c.over = c.isPrior(text, err); c.over {
+		return false
+	}
 	c.over = !c.parse(text, err)
 	return !c.over && c.bodyHere()
 }

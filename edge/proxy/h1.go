@@ -66,6 +66,7 @@ type relaying struct {
 	proxy   *Proxy
 	req     h1.Request
 	scratch fieldScratch
+	proof   ask
 
 	streams bool // the body is sent by a goroutine of its own
 	repeats bool // it does no harm if the target gets the request twice, and all of it is here
@@ -93,7 +94,7 @@ func (r *relaying) begin(p *Proxy, x *wire.Exchange, t *upstream.Target, c *cour
 	}
 	r.req = h1.Request{
 		Method: x.Method, Path: x.Path[p.Strip:], Query: x.RawQuery, HasQuery: x.HasQuery, Host: host,
-		Fields: p.fields(x, &r.scratch), Length: x.Length, Body: body, Upgrade: x.Upgrade,
+		Fields: r.proof.add(x, p.fields(x, &r.scratch)), Length: x.Length, Body: body, Upgrade: x.Upgrade,
 	}
 }
 
@@ -245,9 +246,13 @@ func (r *relaying) skip() {
 
 // tunnel joins the client with a target that switched protocols.
 func (r *relaying) tunnel(head h1.Answer) error {
+	fields, err := r.proof.given(head.Fields)
+	if err != nil {
+		return err
+	}
 	r.headed = true
 	r.x.OnGone(nil)
-	client, err := r.x.Tunnel(head.Fields)
+	client, err := r.x.Tunnel(fields)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"edge/edge/h2"
 	"edge/edge/socket"
 	"edge/edge/wire"
 )
@@ -28,8 +29,9 @@ type Conn struct {
 	ctx      context.Context // ends with the connection
 	cancel   context.CancelFunc
 
-	state  atomic.Int32  // busy, idle or deaf
-	multi  atomic.Bool   // HTTP/2
+	state  atomic.Int32 // busy, idle or deaf
+	multi  atomic.Bool  // HTTP/2
+	goAway atomic.Pointer[h2.Conn]
 	begun  atomic.Bool   // what stands in front is done: PROXY header, ClientHello, TLS handshake
 	open   atomic.Int64  // requests that handlers are at
 	none   chan struct{} // gets something when open falls to 0
@@ -137,6 +139,9 @@ func (c *Conn) tell(wait time.Duration) {
 	for old := c.tellAt.Load(); old == 0 || at < old; old = c.tellAt.Load() {
 		if c.tellAt.CompareAndSwap(old, at) {
 			signal(c.told)
+			if conn := c.goAway.Load(); conn != nil && c.last() {
+				conn.GoAway()
+			}
 			return
 		}
 	}

@@ -12,19 +12,26 @@ import (
 	"edge/edge/wire"
 )
 
-// maxStreams is how many requests of an HTTP/2 connection run at a time.
-const maxStreams = 250
-
 // serveHTTP1 serves HTTP/1.1.
 func (c *Conn) serveHTTP1() {
 	if c.server.Fault == FaultShutdown {
 		c.serveNetHTTP1()
 		return
 	}
-	h1.Serve(c, h1.Options{
+	o := h1.Options{
 		Handler: c, Info: c.info, MaxHeader: c.settings.MaxHeader, Header: c.settings.Timeouts.Header, Idle: c.settings.Timeouts.Idle,
 		Last: c.last, Waits: c.waits,
-	})
+	}
+	if c.info.TLS == nil { // with TLS it is ALPN that says so
+		o.Prior = c.servePrior
+	}
+	h1.Serve(c, o)
+}
+
+// servePrior serves HTTP/2 to a client that began with it (h2c).
+func (c *Conn) servePrior(read []byte) {
+	c.Conn = &rewound{Conn: c.under, again: read}
+	c.serveHTTP2()
 }
 
 // serveNetHTTP1 serves HTTP/1.1 by net/http, and shuts it down when told: FaultShutdown.

@@ -4,19 +4,39 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"edge/edge/h2"
 )
 
-// serveHTTP2 serves HTTP/2 with net/http's server for unencrypted HTTP/2: what lies below is TLS already, and the one GOAWAY that this
-// server knows is not enough, so that a goawayConn must be between.
+// maxStreams is how many requests of an HTTP/2 connection run at a time.
+const maxStreams = 250
+
+// serveHTTP2 serves HTTP/2.
 func (c *Conn) serveHTTP2() {
 	c.multi.Store(true)
-	ga := &goawayConn{Conn: c}
+	if c.server.Fault == FaultOneGoaway || c.server.Fault == FaultShutdown {
+		c.serveNetHTTP2()
+		return
+	}
+	t := c.settings.Timeouts
+	conn := h2.New(c, h2.Options{
+		Handler: c, Info: c.info, MaxHeader: c.settings.MaxHeader, Streams: maxStreams, Header: t.Header, Idle: t.Idle, Last: c.last,
+	})
+	c.goAway.Store(conn)
+	if c.last() {
+		conn.GoAway()
+	}
+	conn.Serve()
+}
+
+// serveNetHTTP2 serves HTTP/2 by net/http, and shuts it down when told: FaultOneGoaway, FaultShutdown.
+func (c *Conn) serveNetHTTP2() {
 	srv := c.httpServer(nil)
 	srv.Protocols.SetUnencryptedHTTP2(true)
 	c.SetReadDeadline(time.Now().Add(c.settings.Timeouts.Header)) // for the preface; net/http takes it back
-	ended := c.begin(srv, ga)
+	ended := c.begin(srv, c)
 	var wg sync.WaitGroup
-	wg.Go(func() { c.goaway(ga, srv, ended) })
+	wg.Go(func() { c.shutdownWhenLast(srv, ended) })
 	<-ended
 	wg.Wait()
 	c.cancel()
@@ -25,12 +45,8 @@ func (c *Conn) serveHTTP2() {
 	}
 }
 
-// goawayRTT is how long after the first GOAWAY a stream that the client opened before it saw it may arrive.
-const goawayRTT = time.Second
-
-// goaway ends an HTTP/2 connection without refusing a stream (RFC 9113 section 6.8): a GOAWAY that names no last stream tells the client to open no
-// more; after a round trip a second one names the last.
-func (c *Conn) goaway(ga *goawayConn, srv *http.Server, ended chan struct{}) {
+// shutdownWhenLast sends the one GOAWAY that net/http knows when the connection is to end.
+func (c *Conn) shutdownWhenLast(srv *http.Server, ended chan struct{}) {
 	wait := time.NewTimer(time.Hour)
 	defer wait.Stop()
 	for !c.last() {
@@ -41,15 +57,6 @@ func (c *Conn) goaway(ga *goawayConn, srv *http.Server, ended chan struct{}) {
 		case <-ended:
 			return
 		case <-c.told:
-		case <-wait.C:
-		}
-	}
-	if c.server.Fault != FaultOneGoaway && c.server.Fault != FaultShutdown {
-		ga.inject()
-		wait.Reset(goawayRTT)
-		select {
-		case <-ended:
-			return
 		case <-wait.C:
 		}
 	}

@@ -439,36 +439,3 @@ func nextFrame[F http2.Frame](t *testing.T, fr *http2.Framer) F {
 		}
 	}
 }
-
-// However the frames are cut into writes, an insertion is allowed between two of them only, and not inside a header block.
-func TestFrames(t *testing.T) {
-	var wire bytes.Buffer
-	fr := http2.NewFramer(&wire, nil)
-	allowed := map[int]bool{} // by how many bytes are out
-	add := func(between bool) { allowed[wire.Len()] = between }
-	fr.WriteSettings()
-	add(true)
-	fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: make([]byte, 300)})
-	add(false)
-	fr.WriteContinuation(1, false, make([]byte, 20))
-	add(false)
-	fr.WriteContinuation(1, true, nil)
-	add(true)
-	fr.WriteData(1, false, make([]byte, 1000))
-	add(true)
-	fr.WritePing(false, [8]byte{})
-	add(true)
-	fr.WriteData(1, true, nil)
-	add(true)
-	for _, size := range []int{1, 2, 8, 9, 10, 17, 400, wire.Len()} {
-		var f frames
-		for out := 0; out < wire.Len(); {
-			n := min(size, wire.Len()-out)
-			f.follow(wire.Bytes()[out : out+n])
-			out += n
-			if f.between() != allowed[out] {
-				t.Fatalf("writes of %d, %d bytes out: between is %v", size, out, f.between())
-			}
-		}
-	}
-}
