@@ -620,7 +620,7 @@ var errTrailing = &refusal{0, "HEADERS in the middle of a body"}
 func (c *Conn) request(s *stream) error {
 	no := s.req.into(&s.x, c.ends)
 	if no != nil && no.status == 0 {
-		c.tellRefused(no)
+		c.tellRefused(no, s.x.Method)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -661,13 +661,13 @@ func (c *Conn) decline(s *stream, why code, price int) error {
 	return c.answerControl(func(b []byte) []byte { return appendReset(b, c.headID, why) })
 }
 
-// tellRefused tells of what was no request.
-func (c *Conn) tellRefused(no *refusal) {
+// tellRefused tells of what was no request. Its method may be missing, or of any kind.
+func (c *Conn) tellRefused(no *refusal, method []byte) {
 	told := c.o.Info.Refused
 	if told == nil {
 		return
 	}
-	r := &record.Record{Start: time.Now(), Listener: c.o.Info.Listener, Client: c.o.Info.Remote, Proto: proto, Status: no.status, Err: no}
+	r := &record.Record{Start: time.Now(), Listener: c.o.Info.Listener, Client: c.o.Info.Remote, Proto: proto, Method: method, Status: no.status, Err: no}
 	if c.o.Info.TLS != nil {
 		r.TLS = c.o.Info.TLS.Version
 	}

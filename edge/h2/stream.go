@@ -96,7 +96,7 @@ func (s *stream) serve() {
 	defer s.survive()
 	s.fillIn()
 	if s.no != nil {
-		s.c.tellRefused(s.no)
+		s.c.tellRefused(s.no, s.x.Method)
 		wire.Reply(&s.x, s.no.status, "text/plain; charset=utf-8", http.StatusText(s.no.status)+": "+s.no.why+"\n")
 		return
 	}

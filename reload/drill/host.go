@@ -27,6 +27,14 @@ func (r resources) String() string {
 		r.Descriptors, r.Connections, r.Goroutines, r.Threads, r.KiB>>10)
 }
 
+// and is the lesser of each.
+func (r resources) and(o resources) resources {
+	return resources{
+		Descriptors: min(r.Descriptors, o.Descriptors), Threads: min(r.Threads, o.Threads), Goroutines: min(r.Goroutines, o.Goroutines), KiB: min(r.KiB, o.KiB),
+		Connections: min(r.Connections, o.Connections), Blocking: max(r.Blocking, o.Blocking),
+	}
+}
+
 // resourcesOf looks at a process, from outside and by its metrics.
 func resourcesOf(ctx context.Context, pid int, metrics string) (r resources, err error) {
 	if r.Goroutines, err = goroutines(ctx, metrics); err != nil {
