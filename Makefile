@@ -1,5 +1,6 @@
 # make run    builds edge and serves conf/edge.toml
-# make check  gofmt, vet, staticcheck, and every test with the race detector: floors and package comments are among them
+# make check  gofmt, vet, staticcheck, and every test: floors and package comments are among them. Those of packages run with the race detector, and of
+#             those that start real processes, which are as slow again with it, the ones in which most happens at once
 # make fuzz   looks for new input that breaks what reads requests and answers (FUZZTIME for each target), the configuration and more (FUZZSHORT)
 # make test   what check does, having installed what the tests need
 # make conformance   asks edge, nginx, haproxy and net/http about every request of the table, has slow clients besiege edge, other
@@ -54,8 +55,18 @@ check:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
-	go test -race -pgo=off -timeout 14m ./...
-	go test -run 'Alloc|Stack|Thousand' . ./conf ./edge/accesslog ./edge/h1 ./edge/proxy ./edge/static ./edge/upstream ./edge/wire # the race detector makes all of it larger, so these are left out above
+	@echo "go test -race, beside go test of the root"; out=$$(mktemp); \
+	go test -race -pgo=off -timeout 14m $$(go list ./... | grep -vx edge) >$$out 2>&1 & packages=$$!; trap 'kill $$packages; exit 1' INT TERM; \
+	go test -pgo=off -timeout 14m -skip '$(LARGER)' .; root=$$?; \
+	wait $$packages; status=$$?; cat $$out; rm -f $$out; exit $$((root + status))
+	go test -race -pgo=off -timeout 14m -run '$(RACED)' .
+	go test -run '$(LARGER)' . ./conf ./edge/accesslog ./edge/h1 ./edge/proxy ./edge/static ./edge/upstream ./edge/wire
+
+# Of the tests of real processes those that run with the race detector too.
+RACED = ^(TestUpgradeLosesNothing|TestDrill|TestCountersNeverGoBack|TestLoginSurvivesSignals|TestRevocationClosesWebSockets|TestRetireOldest|TestAttackAcrossGenerations)$$
+
+# What counts memory or time: the race detector makes it larger, and so do tests beside it.
+LARGER = Alloc|Stack|Thousand
 
 timing:
 	go test -count=1 -v -run '^TestTiming$$' ./sessions/users -timing
