@@ -236,11 +236,16 @@ func (h *head) setCoding(value []byte) error {
 		return errCoding10
 	case h.chunked:
 		return errCodings
-	case bytes.EqualFold(value, []byte("chunked")):
+	case isChunked(value):
 		h.chunked = true
 		return nil
 	}
 	return otherCoding(value)
+}
+
+// isChunked knows the name in ASCII only: Unicode's folding has a K that is none, and who reads on would take it for another coding.
+func isChunked(value []byte) bool {
+	return len(value) == len("chunked") && bytes.EqualFold(value, []byte("chunked"))
 }
 
 // otherCoding says what is wrong with a Transfer-Encoding that is not just chunked: 501 for what we do not know, 400 for what nobody could

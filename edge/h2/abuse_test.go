@@ -399,3 +399,97 @@ func TestEarlyAnswer(t *testing.T) {
 		}
 	}
 }
+
+// A request that is refused by its head is answered, and told of, though its body comes in the same flight.
+func TestRefusedWithBody(t *testing.T) {
+	f := newFront(t, false, ok, nil)
+	c := f.raw()
+	c.refusedWithBody(1, []string{":method", "POST", ":scheme", "http", ":path", "/", ":authority", "a.test", "host", "b.test"})
+	c.refusedWithBody(3, []string{":method", "POST", ":scheme", "http", ":path", "/a/../b", ":authority", "a.test"})
+	until(t, func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.told) == 2
+	})
+}
+
+// refusedWithBody sends a head and its body in one write, and wants the answer 400.
+func (c *raw) refusedWithBody(id uint32, fields []string) {
+	c.t.Helper()
+	var flight bytes.Buffer
+	fr := http2.NewFramer(&flight, nil)
+	fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.block(fields...), EndHeaders: true})
+	fr.WriteData(id, true, []byte("a body"))
+	c.nc.Write(flight.Bytes())
+	frame, err := c.next()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	head, is := frame.(*http2.HeadersFrame)
+	if !is || head.StreamID != id {
+		c.t.Fatalf("answered with %v", frame)
+	}
+	if got, err := hpack.NewDecoder(4096, nil).DecodeFull(head.HeaderBlockFragment()); err != nil || got[0].Value != "400" {
+		c.t.Fatalf("answered %v, %v", got, err)
+	}
+	if d, err := c.next(); err != nil || d.Header().Type != http2.FrameData {
+		c.t.Fatal(d, err)
+	}
+}
+
+// White space around a value of an answer, which HTTP/1 upstreams may send, does not reach a client that would take the whole answer for malformed.
+func TestTrimmedValues(t *testing.T) {
+	f := newFront(t, false, func(x *wire.Exchange) {
+		x.Head(200, wire.Fields{{Name: []byte("x-a"), Value: []byte(" \tb c\t")}}, 0)
+		x.Finish(nil)
+	}, nil)
+	c := f.raw()
+	c.get(1)
+	frame, err := c.next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields, err := hpack.NewDecoder(4096, nil).DecodeFull(frame.(*http2.HeadersFrame).HeaderBlockFragment())
+	if err != nil || len(fields) < 2 || fields[1].Value != "b c" {
+		t.Errorf("%v, %v", fields, err)
+	}
+}
+
+// What comes of a stream later than the last that was named is no mistake of the client's, which has not read that yet: earlier streams go on.
+func TestLateStream(t *testing.T) {
+	release := make(chan struct{})
+	f := newFront(t, false, func(x *wire.Exchange) { <-release; ok(x) }, nil)
+	c := f.raw()
+	c.get(1)
+	c.fr.WritePing(false, [8]byte{1}) // comes back when the request is known
+	c.wants(http2.FramePing)
+	f.mu.Lock()
+	f.conns[0].GoAway()
+	f.mu.Unlock()
+	c.wants(http2.FrameGoAway)
+	ping := c.wants(http2.FramePing).(*http2.PingFrame)
+	c.fr.WritePing(true, ping.Data)
+	if last := c.wants(http2.FrameGoAway).(*http2.GoAwayFrame); last.LastStreamID != 1 {
+		t.Fatalf("the last stream is %d", last.LastStreamID)
+	}
+	block := c.block(":method", "POST", ":scheme", "http", ":path", "/", ":authority", "a.test")
+	c.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: block, EndHeaders: true})
+	c.fr.WriteData(3, false, []byte("a body"))
+	c.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: c.block("x-sum", "1"), EndHeaders: true, EndStream: true})
+	c.fr.WritePing(false, [8]byte{2})
+	c.wants(http2.FramePing)
+	close(release)
+	if h := c.wants(http2.FrameHeaders); h.Header().StreamID != 1 {
+		t.Errorf("answered %v", h)
+	}
+}
+
+// wants gives the next frame, which must be of this type.
+func (c *raw) wants(kind http2.FrameType) http2.Frame {
+	c.t.Helper()
+	f, err := c.next()
+	if err != nil || f.Header().Type != kind {
+		c.t.Fatalf("%v %v, want %v", f, err, kind)
+	}
+	return f
+}

@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -336,7 +337,7 @@ func appendFields(b []byte, f wire.Fields) []byte {
 		} else {
 			b = appendValue(append(b, 0), x.Name)
 		}
-		b = appendValue(b, x.Value)
+		b = appendValue(b, bytes.Trim(x.Value, " \t")) // RFC 9113 section 8.2.1 has no room for it
 	}
 	return b
 }

@@ -53,13 +53,15 @@ type Conn struct {
 	block    int     // bytes of it
 	weak     request // takes what must be decoded, and is not wanted
 	parsing  *request
-	partial  bool      // of a frame that is no body's the beginning is here
-	fresh    []*stream // heads are here, handlers not at work yet: a small body may come with the head
-	reads    int       // since the first of them came
-	newest   uint32    // the highest stream that the client opened
+	partial  bool        // of a frame that is no body's the beginning is here
+	fresh    []*stream   // heads are here, handlers not at work yet: a small body may come with the head
+	reads    int         // since the first of them came
+	newest   uint32      // the highest stream that the client opened
+	broke    atomic.Bool // what is here is not to be read any more
 
 	reading limit        // of the preface or a header block
 	writing limit        // of one piece
+	moved   limit        // of bodies: until when the next byte of any is to leave
 	rests   atomic.Int64 // since which tick nothing has come, or awake
 
 	mu      sync.Mutex
@@ -86,6 +88,7 @@ type Conn struct {
 	credit  int        // frames that ask for nothing are paid from it
 	ending  int        // notEnding ...
 	endAt   int64      // tick at which the last GOAWAY is due
+	heard   uint32     // the highest stream whose head was here in full
 	last    uint32     // as the last GOAWAY said
 }
 
@@ -144,6 +147,7 @@ func (c *Conn) Serve() {
 	defer func() { // also where what reads panics
 		sweep.remove(c)
 		c.fail(err)
+		c.dispatch() // nothing but leaves: they have ended
 		c.in.release()
 		c.nc.Close()
 		c.join()
@@ -185,6 +189,10 @@ func (c *Conn) whileHere() error {
 			if err := c.take(); err != nil {
 				c.dispatch()
 				return err
+			}
+			if c.broke.Load() { // a deadline alone is not heeded while there is something to read
+				c.dispatch()
+				return errEnded
 			}
 			if c.reads++; c.reads >= mostReads {
 				c.dispatch()
@@ -463,7 +471,9 @@ func (c *Conn) windowUpdate(h head, p []byte) error {
 		c.cut(s, codeFlow, errWindow)
 		return nil
 	}
-	s.wakeUp()
+	if !s.queued { // in a line it waits for its turn
+		s.wakeUp()
+	}
 	return nil
 }
 
@@ -527,7 +537,7 @@ func (c *Conn) beginBlock(h head) error {
 		c.weak.reset(c.o.MaxHeader)
 		return nil
 	}
-	if c.wasReset(h.stream) { // its trailers were on their way; they are decoded, for the table's sake
+	if c.wasReset(h.stream) || c.dropped(h.stream) { // its trailers were on their way; they are decoded, for the table's sake
 		if c.credit--; c.credit < 0 {
 			return errCalm
 		}
@@ -549,6 +559,9 @@ var gone = &stream{}
 
 // wasReset says whether we have reset a stream not long ago, before the client's end. c.mu is held.
 func (c *Conn) wasReset(id uint32) bool { return slices.Contains(c.resets[:], id) }
+
+// dropped says whether a stream came after the last that a GOAWAY named, and so was never heard. c.mu is held.
+func (c *Conn) dropped(id uint32) bool { return c.ending >= lastNamed && id > c.last && id <= c.newest }
 
 // remember notes that we reset a stream before the client's end. c.mu is held.
 func (c *Conn) remember(id uint32) {
@@ -597,13 +610,13 @@ func (c *Conn) fragment(h head, p []byte) error {
 // trailers end a request's body.
 func (c *Conn) trailers(s *stream) error {
 	fields, no := c.weak.trailers()
-	if no == nil && (!c.ends || s.body.tunnels) { // RFC 9113 section 8.5: DATA is all that a tunnel has
-		no = errTrailing
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.streams[c.headID] != s {
 		return nil
+	}
+	if no == nil && (!c.ends || s.body.tunnels) { // RFC 9113 section 8.5: DATA is all that a tunnel has
+		no = errTrailing
 	}
 	if no != nil {
 		c.cut(s, codeProtocol, no)
@@ -625,9 +638,18 @@ func (c *Conn) request(s *stream) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
+	case c.err != nil:
+		s.free()
+		return c.err
+	case c.credit < 0:
+		s.free()
+		return errCalm
 	case c.ending >= lastNamed: // the client will send it again elsewhere
 		s.free()
 		return nil
+	}
+	c.heard = s.id
+	switch {
 	case c.busyEnough(s):
 		return c.decline(s, codeRefused, 1)
 	case no != nil && no.status == 0:
@@ -683,6 +705,9 @@ func (c *Conn) dispatch() {
 	defer c.mu.Unlock()
 	for i, s := range c.fresh {
 		c.fresh[i] = nil
+		if s.body.err == io.EOF && s.x.Length == wire.Unknown && len(s.body.trailers) == 0 {
+			s.x.Length = s.body.came // all of it is here: an ordinary small body
+		}
 		if s.ended != nil {
 			c.leave(s)
 			continue
@@ -766,7 +791,7 @@ func (c *Conn) strayData(h head, s *stream, size int) error {
 			return errCalm
 		}
 	}
-	if err := c.used(size); err != nil || s != nil || c.wasReset(h.stream) {
+	if err := c.used(size); err != nil || s != nil || c.wasReset(h.stream) || c.dropped(h.stream) {
 		return err
 	}
 	return c.answerControl(func(b []byte) []byte { return appendReset(b, h.stream, codeClosed) })
@@ -787,7 +812,7 @@ func (c *Conn) endBody(s *stream) {
 
 // used counts bytes of bodies as used, and tells the client when it is worth it. c.mu is held.
 func (c *Conn) used(n int) error {
-	if c.taken += n; c.taken < recvWindow/2 {
+	if c.taken += n; c.taken == 0 || c.taken < recvWindow/2 && c.room > c.taken {
 		return nil
 	}
 	grow := c.taken
@@ -817,6 +842,7 @@ func (c *Conn) cut(s *stream, why code, err error) {
 	if !s.closed {
 		c.remember(s.id)
 	}
+	c.credit -= 10 // request says when there is none left
 	c.out = appendReset(c.out, s.id, why)
 	c.flushAside()
 	c.lose(s, err)
@@ -852,7 +878,7 @@ func (c *Conn) fail(err error) {
 	if errors.As(err, &ours) && c.err == nil {
 		slog.Debug("http/2", "listener", c.o.Info.Listener, "client", c.o.Info.Remote, "error", err)
 		if c.ending < lastNamed {
-			c.last = c.newest
+			c.last = c.heard
 		}
 		c.out = appendGoAway(c.out, c.last, ours.code)
 		c.nc.SetWriteDeadline(time.Now().Add(time.Second))
@@ -917,16 +943,22 @@ func (c *Conn) nameLast() {
 	if c.ending != announced || c.err != nil {
 		return
 	}
-	c.ending, c.last = lastNamed, c.newest
-	c.out = appendGoAway(c.out, c.newest, codeNone)
+	c.ending, c.last = lastNamed, c.heard
+	c.out = appendGoAway(c.out, c.heard, codeNone)
 	c.flushAside()
 	c.endIfDone()
+}
+
+// stopReading ends the reading goroutine.
+func (c *Conn) stopReading() {
+	c.broke.Store(true)
+	c.nc.SetReadDeadline(past)
 }
 
 // endIfDone ends the connection when all has been said. c.mu is held.
 func (c *Conn) endIfDone() {
 	if c.ending == lastNamed && len(c.streams) == 0 && len(c.out) == 0 && !c.busy {
 		c.ending = streamsDone
-		c.nc.SetReadDeadline(past)
+		c.stopReading()
 	}
 }

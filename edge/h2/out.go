@@ -69,7 +69,7 @@ func (c *Conn) writeOnce() bool {
 	}
 	if err != nil && c.err == nil {
 		c.err = err
-		c.nc.SetReadDeadline(past)
+		c.stopReading()
 		c.wakeAll()
 	}
 	c.wakeFull()
@@ -111,6 +111,7 @@ func (s *stream) send(p []byte, ends bool, trailers []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.wakeNext()
+	defer s.sending.clear()
 	if err := s.roomFor(); err != nil {
 		return err
 	}
@@ -203,6 +204,8 @@ func (s *stream) sendData(p []byte, ends bool) {
 		flags, s.sent = flagEndStream, true
 	}
 	c.out = append(appendHead(c.out, len(p), frameData, flags, s.id), p...)
+	c.moved.set(c.o.Info.Write)
+	s.sending.clear()
 	c.window -= int64(len(p))
 	s.window -= int64(len(p))
 	c.credit = min(c.credit+2, fullCredit) // the windows that the client gives back
@@ -235,13 +238,12 @@ func (s *stream) await(line *[]*stream, inLine bool) (turn bool) {
 		*line = append(*line, s)
 	}
 	c.wakeNext()
-	if s.answer.tunnel == nil { // a tunnel has its own time
+	if s.answer.tunnel == nil && !s.sending.runs() { // a tunnel has its own time; being woken is no progress
 		s.sending.set(c.o.Info.Write)
 	}
 	c.mu.Unlock()
 	<-s.wake
 	c.mu.Lock()
-	s.sending.clear()
 	if !s.queued {
 		return inLine
 	}

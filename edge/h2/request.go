@@ -63,7 +63,7 @@ var (
 )
 
 func (r *request) reset(max int) {
-	if cap(r.text) > 16<<10 { // of a strange head; an ordinary one follows
+	if cap(r.text) > 16<<10 || cap(r.refs) > 256 { // of a strange head; an ordinary one follows
 		*r = request{}
 	}
 	*r = request{text: r.text[:0], refs: r.refs[:0], made: r.made[:0], max: max, length: wire.Unknown}
@@ -195,13 +195,13 @@ func (r *request) bytes(s span) []byte { return r.text[s.from:s.to:s.to] }
 
 // into makes the Exchange's request of what was decoded, or says what is wrong. ends: nothing follows the head.
 func (r *request) into(x *wire.Exchange, ends bool) *refusal {
+	x.Method = r.bytes(r.method)
 	if r.long {
 		return errHeadSize
 	}
 	if r.bad != nil {
 		return r.bad
 	}
-	x.Method = r.bytes(r.method)
 	if no := r.connect(x, ends); no != nil {
 		return no
 	}

@@ -184,10 +184,11 @@ func (s *stream) end(err error) {
 
 // look ends what takes too long. c.mu is held.
 func (s *stream) look(now int64) {
+	c := s.c
 	if s.body.reading.over(now) {
 		s.body.finish(os.ErrDeadlineExceeded)
 	}
-	if s.sending.over(now) {
+	if s.sending.over(now) && (!s.queued || c.moved.over(now)) { // who waits for a turn does so as long as others have theirs
 		s.late = true
 		s.wakeUp()
 	}
@@ -215,7 +216,7 @@ type body struct {
 // begin is before the handler. c.mu is held.
 func (b *body) begin(s *stream, ends bool) {
 	b.s, b.room, b.length, b.tunnels = s, bodyWindow, s.x.Length, s.x.Upgrade != nil
-	if b.tunnels {
+	if b.tunnels || s.no != nil { // who is refused was not read to the end: nobody knows
 		b.length = wire.Unknown
 	}
 	if ends {
@@ -250,6 +251,9 @@ func (b *body) Read(p []byte) (int, error) {
 		if n := copy(p, b.held[b.r:]); n > 0 && (b.err == nil || b.err == io.EOF) {
 			b.r += n
 			b.read += int64(n)
+			if b.r == len(b.held) && cap(b.held) > 4*maxFrame { // a body that once waited keeps no room for it
+				b.held, b.r = nil, 0
+			}
 			b.s.rec.BytesIn = b.read
 			c.usedOf(b.s, n)
 			return n, nil

@@ -77,7 +77,7 @@ func (c *Conn) look(now int64) {
 		return
 	}
 	if c.reading.over(now) {
-		c.nc.SetReadDeadline(past)
+		c.stopReading()
 	}
 	c.lookAtRest(now)
 	c.credit = min(c.credit+tickCredit, fullCredit)
