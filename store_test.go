@@ -121,6 +121,7 @@ func TestSocketsAreStored(t *testing.T) {
 		return c
 	}
 	syscall.Kill(second, syscall.SIGSTOP)
+	until(t, "all threads of it have stopped", func() bool { return halted(second) })
 	waiting := []net.Conn{ask(), ask()} // in the queue of a process that is killed
 	syscall.Kill(second, syscall.SIGKILL)
 	until(t, "edge is dead", func() bool { return len(p.alive()) == 0 })
@@ -138,4 +139,16 @@ func TestSocketsAreStored(t *testing.T) {
 			t.Errorf("client %d: %v, %v", i, resp, err)
 		}
 	}
+}
+
+// halted says whether every thread of a process has stopped: SIGSTOP only asks for it.
+func halted(pid int) bool {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, thread := range threads {
+		text, err := os.ReadFile(thread)
+		if _, after, _ := strings.Cut(string(text), ") "); err == nil && !strings.HasPrefix(after, "T") {
+			return false
+		}
+	}
+	return err == nil
 }
