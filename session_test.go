@@ -150,6 +150,54 @@ func TestRevocationClosesWebSockets(t *testing.T) {
 	endsWithin(t, "older generation", stays, time.Second, func() { p.user("", "disable", "bob") })
 }
 
+// What holds a WebSocket open is the rule of the configuration in force: a reload that lets somebody pass no more, or wants more of them, ends theirs within a
+// second, and nobody else's. One whose virtual host has gone stays as long as its person would have passed there.
+func TestReloadClosesWebSockets(t *testing.T) {
+	dir := t.TempDir()
+	text := guarded(t)
+	p := startIn(t, dir, "edge", text)
+	for _, name := range []string{"alice", "bob"} {
+		p.user("correct horse", "add", name, "--group", "staff")
+	}
+	with := func(old, new string) func() {
+		return func() {
+			t.Helper()
+			i := strings.LastIndex(text, old)
+			write(t, dir, text[:i]+new+text[i+len(old):])
+			p.reload()
+		}
+	}
+	same := with("[[vhost]]", "[[vhost]]")
+	open := func(name string) *websocket.Conn {
+		t.Helper()
+		c := p.person()
+		return p.guardedSocket(c, p.enter(c, "app.gamma.localhost", name, "correct horse"))
+	}
+	alice, bob := open("alice"), open("bob")
+	echoes(t, alice)
+	endsWithin(t, "not in access any more", bob, time.Second, with(`access = ["group:staff"]`, `access = ["alice", "group:ops"]`))
+	echoes(t, alice)
+	same()
+	bob = open("bob")
+	with(`access = ["group:staff"]`, "access = \"login\"\n[[vhost.route]]\npath = \"/other/\"\naccess = [\"alice\"]\necho = true\n[[vhost.route]]\npath = \"/\"")()
+	time.Sleep(1200 * time.Millisecond) // more than one look
+	echoes(t, bob)
+	endsWithin(t, "a route of its own", bob, time.Second, with(`access = ["group:staff"]`, "access = \"login\"\necho = true\n[[vhost.route]]\npath = \"/ws\"\naccess = [\"alice\"]"))
+	echoes(t, alice)
+	endsWithin(t, "a second factor", alice, time.Second, with(`access = ["group:staff"]`, "access = [\"group:staff\"]\nrequire = \"second_factor\""))
+	same()
+
+	alice, bob = open("alice"), open("bob")
+	with("app.gamma.localhost", "other.gamma.localhost")()
+	time.Sleep(1200 * time.Millisecond)
+	echoes(t, alice)
+	endsWithin(t, "out of the group of a host that has gone", bob, time.Second, func() { p.user("", "group", "set", "bob") })
+	echoes(t, alice)
+
+	time.Sleep(time.Second) // at least two since she came
+	endsWithin(t, "idle", alice, time.Second, with("[login]", "[login]\nidle = \"1s\""))
+}
+
 // session runs edge's session command.
 func (p *proc) session(args ...string) string {
 	p.t.Helper()

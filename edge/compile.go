@@ -28,6 +28,7 @@ func (snap *Snapshot) compile(s *Server, sockets *listeners.Draft) {
 	snap.keepFiles(s.live.Load())
 	ports := ports(sockets)
 	if cfg.Login != nil {
+		snap.rulesNow = s.ruleInForce
 		snap.login = sessions.New(s.sessions, s.users, cfg.Login, hosts{snap}).Dressed(snap.theme)
 		snap.login.Audit = snap.audit
 		snap.login.Providers = snap.elsewhere()

@@ -86,6 +86,7 @@ type Server struct {
 	besides  sync.WaitGroup               // removed listeners that drain
 	lookUps  sync.WaitGroup               // of the targets' names
 	upkeep   sync.WaitGroup               // of the sessions
+	swapped  chan struct{}                // another configuration is in force
 }
 
 func (s *Server) now() time.Time { return time.Now() }
@@ -99,7 +100,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 		o.Now = time.Now
 	}
 	s := &Server{Options: o, log: o.Log, table: &listeners.Table{}, generation: 1, tasks: tasks, endTasks: end,
-		began: time.Now(), asks: make(chan reload.Ask), drafting: make(chan struct{}, 1), trials: make(chan reload.Trial)}
+		began: time.Now(), asks: make(chan reload.Ask), drafting: make(chan struct{}, 1), trials: make(chan reload.Trial), swapped: make(chan struct{}, 1)}
 	s.conns = serve.New(o.Log)
 	s.conns.Fault = o.Fault
 	s.findManager()
@@ -198,6 +199,10 @@ func (s *Server) commit(d *draft) (added, gone []*listeners.Socket) {
 		old.retire(d.snap) // before the swap: whoever sees the new Snapshot sees this
 	}
 	s.live.Swap(d.snap)
+	select {
+	case s.swapped <- struct{}{}:
+	default: // it is said already
+	}
 	d.snap.upstreams.Start()
 	added, gone = d.sockets.Commit()
 	for _, socket := range s.table.Sockets() {

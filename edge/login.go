@@ -6,6 +6,7 @@ import (
 
 	"edge/conf"
 	"edge/edge/guard"
+	"edge/edge/vhost"
 	"edge/sessions"
 	"edge/sessions/oidc"
 	"edge/sessions/users"
@@ -88,12 +89,46 @@ func (s *Server) revoke() {
 	for {
 		select {
 		case <-s.sessions.Changes():
+		case <-s.swapped:
 		case <-tick.C:
 		case <-s.tasks.Done():
 			return
 		}
 		s.tunnels.Check()
 	}
+}
+
+// ruleInForce is what a place has in the configuration in force.
+func (s *Server) ruleInForce(at guard.Place) (guard.Sessions, conf.Access, bool) {
+	snap := s.live.Load()
+	site := snap.siteAt(at)
+	if snap.login == nil || site == nil {
+		return nil, conf.Access{}, false
+	}
+	switch r, err := site.paths.Match([]byte(at.Path)); {
+	case errors.Is(err, vhost.ErrAmbiguous):
+		return snap.login, conf.Access{}, true // nobody's
+	case err != nil:
+		return nil, conf.Access{}, false
+	default:
+		return snap.login, r.access, true
+	}
+}
+
+// siteAt is the site that answers where an upgrade was let in; where its listener has no such host any more, the same virtual host on another one; else nil.
+func (snap *Snapshot) siteAt(at guard.Place) *site {
+	host := []byte(at.Host)
+	if l := snap.listeners[at.Listener]; l != nil {
+		if site, ok := l.sites.Match(host); ok {
+			return site
+		}
+	}
+	for _, l := range snap.conf.Listeners {
+		if site, ok := snap.listeners[l.Name].sites.Match(host); ok && site.id == at.Vhost {
+			return site
+		}
+	}
+	return nil
 }
 
 // openAssertions reads the keys of the tokens that apps are told by, if one wants any.

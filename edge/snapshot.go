@@ -38,6 +38,7 @@ type Snapshot struct {
 	upstreams     upstream.Set
 	log           *accesslog.Log
 	login         *sessions.Service // nil: none
+	rulesNow      guard.Rules       // of whichever configuration is in force then
 	theme         *sessions.Theme
 	providers     map[string]*oidc.Client // who else may say who somebody is, by name
 	assertions    *sessions.Assertions    // nil: no app wants any
@@ -156,7 +157,7 @@ func (s *Snapshot) serve(l *listener, x *wire.Exchange) {
 		site.servePages(x)
 	case err != nil:
 		unrouted(x, r, err)
-	case !guard.Pass(x, s.login, site.id, r.access):
+	case !guard.Pass(x, s.login, site.id, r.access, s.rulesNow):
 	case !rules.known(x):
 	default:
 		r.serve(x)

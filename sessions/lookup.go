@@ -22,17 +22,13 @@ func (s *Store) Lookup(cookie []byte, vhost string) (*Identity, error) {
 	return e.identity(of), nil
 }
 
-// Watch is Lookup for a connection that outlives its request, to be asked now and then; asking is no use of the session. It holds nothing
-// of the configuration but what Store has.
-func (s *Store) Watch(cookie []byte, vhost string) func() (*Identity, error) {
-	cookie = append([]byte(nil), cookie...)
-	return func() (*Identity, error) {
-		e, of, err := s.holder(cookie, vhost, s.db.now())
-		if e == nil {
-			return nil, err
-		}
-		return e.identity(of), nil
+// Peek is Lookup for a connection that outlives its request: asking is no use of the session.
+func (s *Store) Peek(cookie []byte, vhost string) (*Identity, error) {
+	e, of, err := s.holder(cookie, vhost, s.db.now())
+	if e == nil {
+		return nil, err
 	}
+	return e.identity(of), nil
 }
 
 // holder is the session of a virtual host's cookie that has not ended in any way, and its user; else nil.

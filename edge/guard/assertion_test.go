@@ -13,7 +13,7 @@ import (
 func TestAssertion(t *testing.T) {
 	token := func(f *fake, access conf.Access) (token string, passed bool) {
 		h := wire.HandlerFunc(func(x *wire.Exchange) {
-			if passed = Pass(x, f, "app", access); passed {
+			if passed = Pass(x, f, "app", access, nil); passed {
 				token = x.Assertion
 				wire.ReplyText(x, http.StatusOK, "in")
 			}

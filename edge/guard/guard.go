@@ -2,6 +2,7 @@
 package guard
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"net/url"
@@ -17,12 +18,19 @@ import (
 // Sessions is what the guard asks. A *sessions.Service is one.
 type Sessions interface {
 	Lookup(cookie []byte, vhost string) (*sessions.Identity, error)
-	Watch(cookie []byte, vhost string) func() (*sessions.Identity, error)
+	Peek(cookie []byte, vhost string) (*sessions.Identity, error)
 	Begin(vhost, authority, target string, cookie []byte) (location string, setCookies []string, err error)
 	StepUp(vhost, authority, target string, cookie []byte) (location string, setCookies []string, err error)
 	Forbidden(who *sessions.Identity) http.Handler
 	Assert(who *sessions.Identity, vhost string) (token string, err error)
 }
+
+// Place is where an upgrade was let in.
+type Place struct{ Listener, Vhost, Host, Path string }
+
+// Rules says what the configuration in force has for a place: whose sessions count, and who may pass. Not ok: it has nothing for it any more.
+// Nil has never anything.
+type Rules func(Place) (s Sessions, a conf.Access, ok bool)
 
 // Allows says whether a rule lets who pass; nil is anybody.
 func Allows(a conf.Access, who *sessions.Identity) bool {
@@ -38,7 +46,8 @@ func Allows(a conf.Access, who *sessions.Identity) bool {
 }
 
 // Pass says whether x may pass, and then has written into it who asks; else x has been answered. A store that does not answer lets nobody pass.
-func Pass(x *wire.Exchange, s Sessions, vhost string, a conf.Access) bool {
+// An upgrade that passes is asked about later, by what rules say then.
+func Pass(x *wire.Exchange, s Sessions, vhost string, a conf.Access, rules Rules) bool {
 	if a.Public {
 		return true
 	}
@@ -61,7 +70,7 @@ func Pass(x *wire.Exchange, s Sessions, vhost string, a conf.Access) bool {
 	case !Allows(a, who):
 		wire.HTTP(s.Forbidden(who)).Serve(x)
 		return false
-	case a.SecondFactor && who.Level < sessions.AAL2:
+	case !proved(a, who):
 		unknown(x, s, vhost, a, cookie)
 		return false
 	case !stays(x):
@@ -75,7 +84,8 @@ func Pass(x *wire.Exchange, s Sessions, vhost string, a conf.Access) bool {
 	}
 	x.User, x.Groups, x.Email, x.Assertion = who.User, who.Groups, who.Email, token
 	if x.Upgrade != nil {
-		x.Holds = holds(s.Watch(cookie, vhost), a)
+		at := Place{x.Record.Listener, vhost, string(x.Host), string(x.Path)}
+		x.Holds = holds(bytes.Clone(cookie), at, s, a, rules)
 	}
 	x.KeepPrivate()
 	return true
@@ -84,15 +94,26 @@ func Pass(x *wire.Exchange, s Sessions, vhost string, a conf.Access) bool {
 // unheard is how long a connection that outlives its request stays while the store does not answer whether it may.
 const unheard = 10 * time.Second
 
-// holds asks again what Pass has decided, by the rule of then and what is known of the session and its user now.
-func holds(ask func() (*sessions.Identity, error), a conf.Access) func() bool {
+// proved says whether who has proved as much as a rule wants.
+func proved(a conf.Access, who *sessions.Identity) bool {
+	return !a.SecondFactor || who.Level >= sessions.AAL2
+}
+
+// holds asks again what Pass has decided, of the session that was let in and by the rule of now; where there is none any more, by the last there was.
+// A place that became public still ends with the session: its app was told whose it is.
+func holds(cookie []byte, at Place, s Sessions, a conf.Access, rules Rules) func() bool {
 	var since time.Time // when the store was first found not to answer; zero: it does
 	return func() bool {
-		who, err := ask()
+		if rules != nil {
+			if sNow, aNow, ok := rules(at); ok {
+				s, a = sNow, aNow
+			}
+		}
+		who, err := s.Peek(cookie, at.Vhost)
 		switch {
 		case err == nil:
 			since = time.Time{}
-			return Allows(a, who)
+			return who != nil && Allows(a, who) && proved(a, who)
 		case since.IsZero():
 			since = time.Now()
 		}

@@ -53,7 +53,9 @@ type fake struct {
 	t       *testing.T
 	began   int
 	stepped int
-	later   func() (*sessions.Identity, error) // what Watch is answered; nil: as Lookup
+	later   func() (*sessions.Identity, error) // what Peek is answered; nil: as Lookup
+
+	rules Rules
 
 	unsigned error // why there is no token
 }
@@ -77,14 +79,11 @@ func (f *fake) Lookup(cookie []byte, vhost string) (*sessions.Identity, error) {
 	return nil, nil
 }
 
-func (f *fake) Watch(cookie []byte, vhost string) func() (*sessions.Identity, error) {
-	cookie = slices.Clone(cookie)
-	return func() (*sessions.Identity, error) {
-		if f.later != nil {
-			return f.later()
-		}
-		return f.Lookup(cookie, vhost)
+func (f *fake) Peek(cookie []byte, vhost string) (*sessions.Identity, error) {
+	if f.later != nil {
+		return f.later()
 	}
+	return f.Lookup(cookie, vhost)
 }
 
 func (f *fake) Begin(vhost, authority, target string, cookie []byte) (string, []string, error) {
@@ -257,7 +256,7 @@ func (got result) check(t *testing.T) {
 func ask(t *testing.T, f *fake, major int, method string, fields http.Header, access conf.Access) (got result) {
 	t.Helper()
 	h := wire.HandlerFunc(func(x *wire.Exchange) {
-		if got.passed = Pass(x, f, "app", access); got.passed {
+		if got.passed = Pass(x, f, "app", access, f.rules); got.passed {
 			wire.ReplyText(x, http.StatusOK, "in")
 		}
 		got.holds = x.Holds

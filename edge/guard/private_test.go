@@ -18,7 +18,7 @@ func TestPrivate(t *testing.T) {
 	for given, want := range map[string]string{"": "private", "public, max-age=60": "public, max-age=60", "no-store": "no-store"} {
 		for _, major := range []int{1, 2} {
 			h := wire.HandlerFunc(func(x *wire.Exchange) {
-				if !Pass(x, &fake{t: t}, "app", conf.Access{Login: true}) {
+				if !Pass(x, &fake{t: t}, "app", conf.Access{Login: true}, nil) {
 					t.Error("alice does not pass")
 					return
 				}
@@ -49,7 +49,7 @@ func TestPrivate(t *testing.T) {
 func TestTwoCookieFields(t *testing.T) {
 	h := wire.HandlerFunc(func(x *wire.Exchange) {
 		x.Fields = x.Fields.Add("cookie", "s=alice").Add("cookie", "s=bob")
-		if Pass(x, &fake{t: t}, "app", conf.Access{Login: true}) {
+		if Pass(x, &fake{t: t}, "app", conf.Access{Login: true}, nil) {
 			t.Error("it passes")
 		}
 	})
