@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 
 	"edge/claim"
 	"edge/edge/record"
@@ -101,6 +102,22 @@ func (p *Proxy) fields(x *wire.Exchange, s *fieldScratch) wire.Fields {
 // drops says whether a client's field, its name in lower case, does not go upstream: where only we may say it, and where a rule says it.
 func (p *Proxy) drops(name []byte) bool {
 	return claim.Is(name) || p.Rules.replaces(name) || p.Identity.claims(name)
+}
+
+// theirs gives an answer's fields, whose array it reuses, without cookies of ours: only we set those.
+func (p *Proxy) theirs(f wire.Fields) wire.Fields {
+	if p.OwnCookie == nil {
+		return f
+	}
+	return slices.DeleteFunc(f, func(x wire.Field) bool {
+		return string(x.Name) == "set-cookie" && p.OwnCookie(setPair(x.Value))
+	})
+}
+
+// setPair gives the pair of a Set-Cookie field, as a Cookie field would have it. A pair without a name, "=a=b", comes back as "a=b".
+func setPair(value []byte) []byte {
+	pair, _, _ := bytes.Cut(value, []byte(";"))
+	return bytes.TrimRight(bytes.TrimLeft(pair, " \t="), " \t")
 }
 
 // dropsTrailer is drops for a trailer, of which none is a cookie.

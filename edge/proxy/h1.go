@@ -186,7 +186,7 @@ func (r *relaying) exchange() (h1.Answer, error) {
 }
 
 // Inform passes an interim answer on.
-func (r *relaying) Inform(status int, f wire.Fields) error { return inform(r.x, status, f) }
+func (r *relaying) Inform(status int, f wire.Fields) error { return r.proxy.inform(r.x, status, f) }
 
 // blames says whether an exchange without an answer's head tells something of the target. One whose client still sends does not, unless the
 // target takes none of it: a target may lose patience with a client that is slow.
@@ -210,7 +210,7 @@ func (r *relaying) answer(head h1.Answer) error {
 		return r.tunnel(head)
 	}
 	r.headed = true
-	switch err := r.x.Head(head.Status, head.Fields, head.Length); {
+	switch err := r.x.Head(head.Status, r.proxy.theirs(head.Fields), head.Length); {
 	case err == wire.ErrReplaced:
 		r.skip()
 		return nil
@@ -252,7 +252,7 @@ func (r *relaying) tunnel(head h1.Answer) error {
 	}
 	r.headed = true
 	r.x.OnGone(nil)
-	client, err := r.x.Tunnel(fields)
+	client, err := r.x.Tunnel(r.proxy.theirs(fields))
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func (p *Proxy) serveH2C(x *wire.Exchange, t *upstream.Target, c *course) (elsew
 		fail(x, nil, errH2CUpgrade)
 		return nil
 	}
-	in := &informer{x: x}
+	in := &informer{p: p, x: x}
 	resp, body, err := p.roundTrip(x, t, in, c)
 	var dial *net.OpError
 	reached := !errors.As(err, &dial) || dial.Op != "dial"
@@ -52,7 +52,7 @@ func (p *Proxy) serveH2C(x *wire.Exchange, t *upstream.Target, c *course) (elsew
 		return errElsewhere
 	}
 	x.Record.Answered = time.Now()
-	if err := answer(x, resp); err != nil && err != wire.ErrReplaced {
+	if err := p.answer(x, resp); err != nil && err != wire.ErrReplaced {
 		x.Record.Err = err
 		x.Abort(err)
 	}
@@ -141,6 +141,7 @@ func escape(path string) string {
 // informer passes the upstream's 1xx on until there is an answer. The transport calls from a goroutine of its own, even after a
 // RoundTrip that was cancelled.
 type informer struct {
+	p    *Proxy
 	mu   sync.Mutex
 	x    *wire.Exchange
 	told bool // there was one
@@ -156,7 +157,7 @@ func (in *informer) inform(status int, h textproto.MIMEHeader) error {
 	if err := wire.CheckConnection(http.Header(h)); err != nil {
 		return err
 	}
-	return inform(in.x, status, wire.FromHeader(http.Header(h)))
+	return in.p.inform(in.x, status, wire.FromHeader(http.Header(h)))
 }
 
 func (in *informer) stop() {
@@ -166,8 +167,8 @@ func (in *informer) stop() {
 }
 
 // answer passes the upstream's answer on.
-func answer(x *wire.Exchange, resp *http.Response) error {
-	if err := x.Head(resp.StatusCode, wire.FromHeader(resp.Header), length(resp)); err != nil {
+func (p *Proxy) answer(x *wire.Exchange, resp *http.Response) error {
+	if err := x.Head(resp.StatusCode, p.theirs(wire.FromHeader(resp.Header)), length(resp)); err != nil {
 		return err
 	}
 	live := resp.ContentLength == wire.Unknown // a stream of events: its head and each piece when it comes

@@ -19,7 +19,7 @@ const StatusClientClosed = 499
 // Proxy relays to one upstream.
 type Proxy struct {
 	Upstream  *upstream.Upstream
-	OwnCookie func(pair []byte) bool // says whether a pair of a Cookie field is for us and no target; nil: we have none
+	OwnCookie func(pair []byte) bool // says whether a pair of a Cookie field is for us and no target, which may not set it either; nil: we have none
 	Tunnels   *tunnel.Registry       // has the tunnels while they are open; nil: nothing has
 	Rules     Rules                  // what is set and removed among the request's fields
 	Identity  *Identity              // by which fields the upstream is told who asks; nil: the default ones
@@ -107,8 +107,8 @@ func (e *deafError) Error() string { return "the client takes no interim answer:
 func (e *deafError) Unwrap() error { return e.err }
 
 // inform passes an interim answer on.
-func inform(x *wire.Exchange, status int, f wire.Fields) error {
-	if err := x.Inform(status, f); err != nil {
+func (p *Proxy) inform(x *wire.Exchange, status int, f wire.Fields) error {
+	if err := x.Inform(status, p.theirs(f)); err != nil {
 		return &deafError{err}
 	}
 	return nil

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,6 +93,41 @@ func TestOthersCookies(t *testing.T) {
 		if got := s.addOthers([]byte(in), OrCookie(own, "at")); string(got) != want || string(s.text[:6]) != "before" {
 			t.Errorf("%q becomes %q, want %q", in, got, want)
 		}
+	}
+}
+
+// A target sets no cookie of ours, whatever way it writes it, in no answer.
+func TestTargetsSetNoCookieOfOurs(t *testing.T) {
+	theirs := []string{"a=ours=1", "ours=11", "b=1; ours=1", "a"}
+	for _, scheme := range []string{"http", "h2c"} {
+		bothModes(t, func(t *testing.T, major int) {
+			s := h2cServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header()["Set-Cookie"] = append([]string{"ours=1", "ours=1; Path=/", " ours=1 ;Secure", "=ours=1", "= ours=1", "at=x"}, theirs...)
+				w.WriteHeader(http.StatusEarlyHints)
+			}))
+			p, _ := leading(t, scheme+strings.TrimPrefix(s.URL, "http"))
+			f := relay(t, major, p)
+			for _, sent := range []string{"", "at=" + p.Upstream.Targets()[0].ID} {
+				var interim []string
+				trace := &httptrace.ClientTrace{Got1xxResponse: func(_ int, h textproto.MIMEHeader) error { interim = h["Set-Cookie"]; return nil }}
+				r := f.request(t, "GET", "/", http.Header{"Cookie": {sent}}, nil)
+				resp, err := f.Client().Do(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				if !slices.Equal(interim, theirs) {
+					t.Errorf("%s, cookie %q: the interim answer sets %q, want %q", scheme, sent, interim, theirs)
+				}
+				got := resp.Header["Set-Cookie"]
+				if sent == "" && len(got) == len(theirs)+1 && strings.HasPrefix(got[len(theirs)], "at=") {
+					got = got[:len(theirs)]
+				}
+				if !slices.Equal(got, theirs) {
+					t.Errorf("%s, cookie %q: the answer sets %q, want %q", scheme, sent, resp.Header["Set-Cookie"], theirs)
+				}
+			}
+		})
 	}
 }
 
