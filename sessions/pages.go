@@ -29,6 +29,7 @@ func (s *Service) Pages() http.Handler {
 		p.paths["/login"] = route{get: p.loginForm}
 		delete(p.paths, "/register")
 		delete(p.paths, "/account/password")
+		delete(p.paths, "/.well-known/change-password")
 	}
 	return p
 }

@@ -184,8 +184,10 @@ func TestElsewhereOnly(t *testing.T) {
 	if p := b.send("POST", "https://login.test/login", url.Values{"name": {"alice"}, "password": {"correct horse"}}); p.status != 405 {
 		t.Errorf("a password: %d %s", p.status, p.body)
 	}
-	if p := b.send("GET", "https://login.test/register", nil); p.status != 404 {
-		t.Errorf("register: %d", p.status)
+	for _, path := range []string{"/register", "/.well-known/change-password"} {
+		if p := b.send("GET", "https://login.test"+path, nil); p.status != 404 {
+			t.Errorf("%s: %d", path, p.status)
+		}
 	}
 	b.sees(b.enter(), "carol of [] at level 1 at /page?x=1")
 }
