@@ -17,9 +17,10 @@ import (
 
 const rootLen = 32
 
-// rootKey reads DIR/login.key, made at the first start. Both processes of an upgrade read the same one, or they would refuse each other's blobs.
+// rootKey reads DIR/login.key, made at the first start. Both processes of an upgrade read the same one, or they would refuse each other's cookies
+// and blobs.
 func rootKey(dir string) ([]byte, error) {
-	return statefile.Key(filepath.Join(dir, "login.key"), rootLen, "logins that are under way start again")
+	return statefile.Key(filepath.Join(dir, "login.key"), rootLen, "everybody must log in again, and set up their authenticator app anew (passkeys and recovery codes stay good)")
 }
 
 // sealer encrypts and signs small values that pass through a browser, for one purpose: what one sealer made, another cannot open.
