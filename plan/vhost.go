@@ -156,11 +156,12 @@ func ownRules(was, is *conf.Vhost, old, new *conf.Route) (before, after []fact) 
 	return before, after
 }
 
-// routeFacts are what a route says besides its rules.
+// routeFacts are what a route says besides its rules. Upgrades that a login opened are held open by the rule in force (edge/login.go, ruleInForce).
 func routeFacts(r *conf.Route) []fact {
+	holds := cost{words: "holds for WebSockets that a login has opened, too"}
 	return []fact{
-		{"access", access(r.Access), none},
-		{"require", require(r.Access), none},
+		{"access", access(r.Access), holds},
+		{"require", require(r.Access), holds},
 		{"max_body", r.MaxBody, none},
 		{"strip_prefix", r.StripPrefix, none},
 		{"action", action(r), cost{words: "requests in flight end as they began, tunnels stay"}},
