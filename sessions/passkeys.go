@@ -218,6 +218,9 @@ func (p *loginPages) passkeyLogin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	user, err := p.provePasskey(r)
+	if err == nil {
+		err = p.afterFirst(r, &user)
+	}
 	switch {
 	case err == nil:
 		p.admit(w, r, user, AAL2, eventPasskey, req)
@@ -231,6 +234,15 @@ func (p *loginPages) passkeyLogin(w http.ResponseWriter, r *http.Request) {
 	default:
 		p.down(w, r, err)
 	}
+}
+
+// afterFirst gives the user of a passkey what the login that it completes in this browser, if any, had: by whose word that began.
+func (p *loginPages) afterFirst(r *http.Request, user *User) error {
+	first, _, ok, err := p.halfOf(r)
+	if ok && first.Name == user.Name {
+		user.origin = first.origin
+	}
+	return err
 }
 
 // provePasskey is the user whose passkey answered: ErrBadPasskey, ErrTooLate.

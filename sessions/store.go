@@ -95,6 +95,7 @@ func (s *Store) judge(ctx context.Context, r *row) (*live, error) {
 	if unused > s.seenEvery() {
 		s.db.saw(r.id, r.parent, now.UnixMilli())
 	}
+	user.origin = r.Origin // a second factor that it is asked for now makes a login that ends as this one would
 	return &live{r, user}, nil
 }
 

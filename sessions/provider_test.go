@@ -1,0 +1,95 @@
+package sessions
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"edge/conf"
+)
+
+// saying is a provider by whose word somebody is always alice, or who a test makes them. Package oidc tests the real one.
+type saying struct{ who Stranger }
+
+func (s *saying) Start(_ context.Context, trip Trip) (string, error) {
+	return trip.Redirect + "?" + url.Values{"state": {trip.State}}.Encode(), nil
+}
+
+func (s *saying) Finish(context.Context, Trip, url.Values) (Stranger, error) { return s.who, nil }
+
+func (s *saying) LoggedOut(context.Context, string) (Farewell, error) {
+	return Farewell{Origin: s.who.Origin, ID: "one", Expires: 1 << 60}, nil
+}
+
+// withProvider is a world in which alice is linked at a provider.
+func withProvider(t testing.TB) (*world, *saying) {
+	w := newWorld(t)
+	s := &saying{Stranger{Origin: Origin{Issuer: "https://id.test", Subject: "sub-1"}, Level: AAL1}}
+	w.conf.Providers = []*conf.Provider{{Name: "corp", Title: "Corp", Issuer: s.who.Issuer}}
+	w.Providers = map[string]Provider{"corp": s}
+	w.users.linked = map[string]string{"sub-1": "alice"}
+	return w, s
+}
+
+// byProvider presses the provider's button on a page.
+func (b *browser) byProvider(p page) page {
+	b.t.Helper()
+	form := url.Values{}
+	if f := hidden.FindStringSubmatch(p.body); f != nil {
+		form.Set("f", f[1])
+	}
+	return b.post("https://"+loginHost+"/oidc/corp", form)
+}
+
+// sayBye is a logout at the provider.
+func (w *world) sayBye() {
+	w.t.Helper()
+	if p := w.browser().post(login+"/oidc/corp/backchannel", url.Values{"logout_token": {"x"}}); p.status != http.StatusOK {
+		w.t.Fatalf("a logout there: %d %s", p.status, p.body)
+	}
+}
+
+// A login that began with a provider's word ends by it, whatever was proved after it.
+func TestOriginStays(t *testing.T) {
+	for name, proceed := range map[string]func(w *world, b *browser) page{
+		"a passkey as second factor": func(w *world, b *browser) page {
+			owner, a := w.browser(), newAuthenticator(w.t)
+			owner.logIn("https://" + wiki + "/")
+			owner.addPasskey(a, "")
+			return b.usePasskey(a, forSecond, b.byProvider(b.get("https://"+wiki+"/")))
+		},
+		"a page of any passkey in another tab": func(w *world, b *browser) page {
+			owner, a := w.browser(), newAuthenticator(w.t)
+			owner.logIn("https://" + wiki + "/")
+			owner.addPasskey(a, "")
+			return b.usePasskey(a, forLogin, b.byProvider(b.get("https://"+wiki+"/")))
+		},
+		"a step up by a passkey": func(w *world, b *browser) page {
+			b.sees(b.byProvider(b.get("https://"+wiki+"/")), "alice at /")
+			owner, a := w.browser(), newAuthenticator(w.t)
+			owner.logIn("https://" + wiki + "/")
+			owner.addPasskey(a, "")
+			b.usePasskey(a, forSecond, b.get("https://"+vault+"/"))
+			return b.get("https://" + wiki + "/")
+		},
+		"a first passkey": func(w *world, b *browser) page {
+			b.sees(b.byProvider(b.get("https://"+wiki+"/")), "alice at /")
+			b.addPasskey(newAuthenticator(w.t), "")
+			return b.get("https://" + wiki + "/")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := withProvider(t)
+			b := w.browser()
+			b.sees(proceed(w, b), "alice at /")
+			w.sayBye()
+			w.clock.pass(time.Second)
+			if p := b.get("https://" + wiki + "/"); p.url.Host != loginHost || !strings.Contains(p.body, "<h1>Log in</h1>") {
+				t.Errorf("after a logout there: %s, %d %s", p.url, p.status, p.body)
+			}
+		})
+	}
+}
