@@ -230,6 +230,7 @@ var refused = []struct {
 	{ErrCanceled, http.StatusForbidden},
 	{ErrNotLinked, http.StatusForbidden},
 	{ErrLinked, http.StatusConflict},
+	{ErrElsewhere, http.StatusForbidden},
 }
 
 // reasonOf gives the error of refused that err is, and its status; nil: nobody who asks can do something about it.

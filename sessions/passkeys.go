@@ -93,12 +93,12 @@ func (p *loginPages) passkeyBegin(w http.ResponseWriter, r *http.Request) {
 	var options any
 	c := &ceremony{For: r.PostForm.Get("for"), Issued: p.db.millis()}
 	var err error
-	switch c.For {
-	case forLogin:
+	switch {
+	case c.For == forLogin && !p.conf.Elsewhere:
 		options, err = p.beginLogin(r, c, nil)
-	case forSecond:
+	case c.For == forSecond:
 		options, err = p.beginSecond(r, c)
-	case forEnrol:
+	case c.For == forEnrol:
 		options, err = p.beginEnrol(r, c)
 	default:
 		err = ErrBadPasskey
@@ -224,6 +224,8 @@ func (p *loginPages) passkeyLogin(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err == nil:
 		p.admit(w, r, user, AAL2, eventPasskey, req)
+	case errors.Is(err, ErrElsewhere):
+		p.refuse(w, r, eventPasskey, "login", v, err)
 	case errors.Is(err, ErrBadPasskey) || errors.Is(err, ErrTooLate):
 		if half, _, ok, err2 := p.halfOf(r); ok && err2 == nil {
 			p.noteRefused(r, eventPasskey, half.Name, err)
@@ -236,13 +238,19 @@ func (p *loginPages) passkeyLogin(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// afterFirst gives the user of a passkey what the login that it completes in this browser, if any, had: by whose word that began.
+// afterFirst gives the user of a passkey what the login that it completes in this browser, if any, had: by whose word that began. Where only a
+// provider can begin one, a passkey alone is too little, or who was locked out there would stay in here: ErrElsewhere.
 func (p *loginPages) afterFirst(r *http.Request, user *User) error {
 	first, _, ok, err := p.halfOf(r)
-	if ok && first.Name == user.Name {
+	switch {
+	case err != nil:
+		return err
+	case ok && first.Name == user.Name:
 		user.origin = first.origin
+	case p.conf.Elsewhere || user.NoPassword:
+		return ErrElsewhere
 	}
-	return err
+	return nil
 }
 
 // provePasskey is the user whose passkey answered: ErrBadPasskey, ErrTooLate.

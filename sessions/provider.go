@@ -73,5 +73,6 @@ var (
 	ErrNotAllowed   = errors.New("your account there may not be used here")
 	ErrCanceled     = errors.New("the other site did not log you in")
 	ErrLinked       = errors.New("your account there is linked to another account here")
+	ErrElsewhere    = errors.New("please log in at the other site first, then by your passkey")
 	ErrNotLinked    = errors.New("no account here is linked to yours there")
 )

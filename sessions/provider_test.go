@@ -93,3 +93,39 @@ func TestOriginStays(t *testing.T) {
 		})
 	}
 }
+
+// Who came from a provider does not stay in by a passkey when it has taken them back, nor does anybody where all come from there.
+func TestPasskeyIsNoWayAroundAProvider(t *testing.T) {
+	for name, change := range map[string]func(w *world){
+		"an account without a password": func(w *world) {
+			alice := w.users.all["alice"]
+			alice.NoPassword = true
+			w.users.all["alice"] = alice
+		},
+		"local = false": func(w *world) { w.conf.Elsewhere = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := withProvider(t)
+			b, a := w.browser(), newAuthenticator(t)
+			b.byProvider(b.get("https://" + wiki + "/"))
+			b.addPasskey(a, "")
+			first := w.browser()
+			g, _ := first.begin(forLogin)
+			change(w)
+			if w.conf.Elsewhere {
+				if _, status := w.browser().begin(forLogin); status != http.StatusForbidden {
+					t.Errorf("to begin: %d", status)
+				}
+				if p := w.browser().get(login + "/login"); strings.Contains(p.body, "passkey") || p.status != http.StatusOK {
+					t.Errorf("the page offers what is refused: %s", p.body)
+				}
+			}
+			p := first.post(login+"/passkey/login", url.Values{"state": {g.State}, "credential": {a.get(g)}})
+			wantPage(t, p, http.StatusForbidden, "log in at the other site first")
+			if first.jar[loginHost][ssoCookie] != "" {
+				t.Error("there is a session")
+			}
+			first.sees(first.usePasskey(a, forSecond, first.byProvider(first.get("https://"+wiki+"/"))), "alice at /")
+		})
+	}
+}

@@ -41,6 +41,8 @@ type User struct {
 	Email  string // as somebody who may has said it; "": none
 	Epoch  int64  // changes when every session of the user must end; never used twice for one name
 
+	NoPassword bool // a provider's word is the first proof of who it is, and nothing else can be
+
 	origin *Origin // by whose word this login of the user is made; nil: by a proof given here
 }
 

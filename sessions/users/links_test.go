@@ -100,3 +100,17 @@ func TestUnlink(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An account that came from a provider has no password until it is given one.
+func TestNoPassword(t *testing.T) {
+	s := withAlice(t)[0]
+	u, err := s.Linked(ctx, carol, sessions.Terms{Create: true})
+	alice, err2 := s.Get(ctx, "alice")
+	if err := errors.Join(err, err2); err != nil || !u.NoPassword || alice.NoPassword {
+		t.Errorf("carol %+v, alice %+v, %v", u, alice, err)
+	}
+	ok(t, s.SetPassword(ctx, "carol", "correct horse"))
+	if u, err := s.Get(ctx, "carol"); err != nil || u.NoPassword {
+		t.Errorf("%+v, %v", u, err)
+	}
+}
