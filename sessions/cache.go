@@ -7,6 +7,8 @@ import (
 	"unique"
 
 	"github.com/google/uuid"
+
+	"edge/conf"
 )
 
 // maxCached bounds the cache: with about 400 bytes each, 100 MB.
@@ -45,14 +47,16 @@ type entry struct {
 
 	id, login uuid.UUID
 	level     Level
+	issuer    string // of the provider by whose word the login was made; "": of none
 
 	look   sync.Mutex // who has it looks into the store, at one that seems idle
 	looked int64      // when somebody did
 }
 
-// known is an Identity, made once of a user's state.
+// known is an Identity, made once of a user's state under a configuration.
 type known struct {
 	of *state
+	at *conf.Login
 	Identity
 }
 
@@ -131,18 +135,18 @@ func (c *cache) drop(ids []string, all bool) bool {
 func newEntry(r *row, p *person) *entry {
 	e := &entry{
 		id: r.id, login: r.parent, level: r.level(), epoch: r.Epoch, since: r.Login, expires: r.expires, person: p,
-		vhost: unique.Make(r.Vhost).Value(), // the same text for every session of it
+		vhost: unique.Make(r.Vhost).Value(), issuer: unique.Make(r.issuer()).Value(), // the same text for every session of it
 	}
 	copy(e.secret[:], r.Secret)
 	e.seen.Store(r.Seen)
 	return e
 }
 
-// identity is who the session is of, in a state of its user.
-func (e *entry) identity(of *state) *Identity {
+// identity is who the session is of, in a state of its user, under a configuration.
+func (e *entry) identity(of *state, at *conf.Login) *Identity {
 	k := e.who.Load()
-	if k == nil || k.of != of {
-		k = &known{of, *of.identity(e.login, e.since, e.level)}
+	if k == nil || k.of != of || k.at != at {
+		k = &known{of, at, *of.identity(at, e.issuer, e.login, e.since, e.level)}
 		e.who.Store(k)
 	}
 	return &k.Identity

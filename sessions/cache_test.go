@@ -463,7 +463,7 @@ func TestLookupTellsAll(t *testing.T) {
 	field := w.session("alice")
 	who, err := w.Lookup(field, wikiID)
 	l, err2 := w.current(background, field, sessionCookie, wikiID)
-	if err != nil || err2 != nil || l == nil || !reflect.DeepEqual(who, l.identity()) || who.Email != u.Email {
+	if err != nil || err2 != nil || l == nil || !reflect.DeepEqual(who, w.identity(l)) || who.Email != u.Email {
 		t.Errorf("%+v, %v; %+v, %v", who, err, l, err2)
 	}
 }

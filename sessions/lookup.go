@@ -19,7 +19,7 @@ func (s *Store) Lookup(cookie []byte, vhost string) (*Identity, error) {
 		e.seen.Store(now)
 		s.db.saw(e.id, e.login, now)
 	}
-	return e.identity(of), nil
+	return e.identity(of, s.conf), nil
 }
 
 // Peek is Lookup for a connection that outlives its request: asking is no use of the session.
@@ -28,7 +28,7 @@ func (s *Store) Peek(cookie []byte, vhost string) (*Identity, error) {
 	if e == nil {
 		return nil, err
 	}
-	return e.identity(of), nil
+	return e.identity(of, s.conf), nil
 }
 
 // holder is the session of a virtual host's cookie that has not ended in any way, and its user; else nil.

@@ -186,6 +186,7 @@ func (p *loginPages) arrive(w http.ResponseWriter, r *http.Request, at *conf.Pro
 		p.refuseStranger(w, r, at, v, err)
 		return
 	}
+	who.Said = p.db.millis()
 	user.origin = &who.Origin
 	p.admit(w, r, user, who.Level, eventLogin, req)
 }

@@ -136,7 +136,7 @@ func (p *loginPages) goOn(w http.ResponseWriter, r *http.Request, l *live, req *
 		redirect(w, origin+returnPath(req.Return)) // the form was open for long: its cookie has gone, a new flow starts there
 		return
 	}
-	if !p.hosts.Allowed(req.Vhost, l.identity()) {
+	if !p.hosts.Allowed(req.Vhost, p.identity(l)) {
 		v := p.view()
 		v.User, v.Host = l.User, req.Host
 		p.show(w, r, http.StatusForbidden, "forbidden", v)
@@ -283,10 +283,10 @@ func (p *loginPages) newLogin(w http.ResponseWriter, r *http.Request, user User,
 		return nil, err
 	}
 	old := liveOf(session)
-	made := p.login(session, user, level, since)
 	if user.origin == nil && old != nil && old.User == user.Name {
-		made.Origin = old.Origin // a login that goes on ends as it would have
+		user.origin = old.Origin // a login that goes on ends as it would have
 	}
+	made := p.login(session, user, level, since)
 	if err := p.Save(r, w, session); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
+
+	"edge/conf"
+	"edge/username"
 )
 
 // Provider is an OpenID provider that may say who somebody is. It is safe for concurrent use.
@@ -30,6 +34,7 @@ type Origin struct {
 	Issuer  string `json:"iss"`
 	Subject string `json:"sub"`
 	Session string `json:"sid,omitempty"` // the provider's own
+	Said    int64  `json:"said"`          // when the provider said it, in Unix milliseconds; 0, of an older binary: not known
 }
 
 // Stranger is who came back from a provider. All of it was signed by the provider, or asked of it.
@@ -39,6 +44,31 @@ type Stranger struct {
 	Email  string   // verified, or ""
 	Groups []string // those that count here, as they came
 	Level  Level
+}
+
+// groups are the user's in a login by the word of this provider ("": of none): its own, and those that the provider said it has, as far as the
+// configuration lets them count. What it has taken back, or another way in, does not bring them in.
+func (u User) groups(at *conf.Login, issuer string) []string {
+	groups := slices.Clip(u.Groups)
+	for _, p := range at.Providers {
+		if p.Issuer != issuer {
+			continue
+		}
+		for _, g := range u.Elsewhere[issuer] {
+			if counts(p, g) && !slices.Contains(groups, g) {
+				groups = append(groups, g)
+			}
+		}
+	}
+	return groups
+}
+
+// counts says whether a provider may say of somebody that they have this group, named as here.
+func counts(p *conf.Provider, group string) bool {
+	return slices.ContainsFunc(p.Groups, func(name string) bool {
+		named, err := username.Canonical(name)
+		return name == "*" || err == nil && named == group
+	})
 }
 
 // Farewell is somebody's logout at a provider: everywhere, or where Session is given from that one.

@@ -129,3 +129,18 @@ func TestPasskeyIsNoWayAroundAProvider(t *testing.T) {
 		})
 	}
 }
+
+// A provider's word is good for one lifetime: what is proved here in the meantime does not renew the login that rests on it.
+func TestAProvidersWordAges(t *testing.T) {
+	w, _ := withProvider(t)
+	w.conf.Idle = w.conf.Lifetime
+	w.process = w.start()
+	w.Providers = map[string]Provider{"corp": &saying{Stranger{Origin: Origin{Issuer: "https://id.test", Subject: "sub-1"}, Level: AAL1}}}
+	b := w.browser()
+	b.sees(b.byProvider(b.get("https://"+wiki+"/")), "alice at /")
+	w.clock.pass(w.conf.Lifetime - time.Hour)
+	b.post(login+"/login", url.Values{"name": {"alice"}, "password": {"correct horse"}})
+	b.sees(b.get("https://"+wiki+"/"), "alice at /")
+	w.clock.pass(time.Hour + time.Second)
+	b.unknown("https://" + wiki + "/")
+}

@@ -29,6 +29,14 @@ type record struct {
 	Origin *Origin `json:"origin,omitempty"` // by whose word the login was made; only with a login
 }
 
+// issuer is that of the provider by whose word the login was made; "": of none.
+func (r *row) issuer() string {
+	if r.Origin == nil {
+		return r.above
+	}
+	return r.Origin.Issuer
+}
+
 func (r *record) since() time.Time { return time.UnixMilli(r.Login) }
 
 func (r *record) level() Level { return max(r.Level, AAL1) }
@@ -37,11 +45,12 @@ func (r *record) level() Level { return max(r.Level, AAL1) }
 type row struct {
 	id, parent uuid.UUID
 	expires    int64
+	above      string // the issuer of its login's Origin
 	record
 }
 
 // findRow joins the login, so that a session whose login has ended is not found.
-const findRow = `SELECT s.parent, s.abs_exp, s.data FROM session s JOIN session p ON p.id = s.parent WHERE s.id = ? AND s.abs_exp > ?`
+const findRow = `SELECT s.parent, s.abs_exp, coalesce(json_extract(p.data, '$.origin.iss'), ''), s.data FROM session s JOIN session p ON p.id = s.parent WHERE s.id = ? AND s.abs_exp > ?`
 
 // get finds a session by its id; nil where there is none. It does not wait for writers.
 func (db *DB) get(id uuid.UUID) (*row, error) {
@@ -57,7 +66,7 @@ func (db *DB) get(id uuid.UUID) (*row, error) {
 	if !rows.Next() {
 		return nil, rows.Err()
 	}
-	if err := rows.Scan(&parent, &found.expires, &data); err != nil {
+	if err := rows.Scan(&parent, &found.expires, &found.above, &data); err != nil {
 		return nil, err
 	}
 	copy(found.parent[:], parent)

@@ -9,7 +9,6 @@ import (
 type Service struct {
 	*Store
 	hosts Hosts
-	conf  *conf.Login
 	theme *Theme
 
 	// Audit is where it is written down who did what. It may be set before the first use; nil: nowhere.
@@ -22,7 +21,7 @@ type Service struct {
 
 // New makes the login of a configuration, whose pages look as ours do. None of the arguments may be nil.
 func New(db *DB, users Users, login *conf.Login, hosts Hosts) *Service {
-	return &Service{Store: newStore(db, users, login), hosts: hosts, conf: login, theme: plain}
+	return &Service{Store: newStore(db, users, login), hosts: hosts, theme: plain}
 }
 
 // Dressed is the same login with pages that look as theme says. It is called before the first use.

@@ -36,12 +36,13 @@ const (
 
 // User is what a Users store says about an account.
 type User struct {
-	Name   string // canonical
-	Groups []string
-	Email  string // as somebody who may has said it; "": none
-	Epoch  int64  // changes when every session of the user must end; never used twice for one name
+	Name   string   // canonical
+	Groups []string // of its own, in every session
+	Email  string   // as somebody who may has said it; "": none
+	Epoch  int64    // changes when every session of the user must end; never used twice for one name
 
-	NoPassword bool // a provider's word is the first proof of who it is, and nothing else can be
+	Elsewhere  map[string][]string // groups that providers say it has, by issuer: they count only in logins by their word
+	NoPassword bool                // a provider's word is the first proof of who it is, and nothing else can be
 
 	origin *Origin // by whose word this login of the user is made; nil: by a proof given here
 }

@@ -23,13 +23,14 @@ type Store struct {
 	db             *DB
 	users          Users
 	people         *people
+	conf           *conf.Login
 	idle, lifetime time.Duration
 }
 
 var _ gorilla.Store = (*Store)(nil)
 
 func newStore(db *DB, users Users, login *conf.Login) *Store {
-	return &Store{db: db, users: users, people: db.ear.people(users), idle: login.Idle, lifetime: login.Lifetime}
+	return &Store{db: db, users: users, people: db.ear.people(users), conf: login, idle: login.Idle, lifetime: login.Lifetime}
 }
 
 // live is a session, and whose it is as of now.
@@ -38,13 +39,13 @@ type live struct {
 	user User
 }
 
-func (l *live) identity() *Identity {
-	return l.user.identity(l.parent, l.Login, l.level())
+func (s *Store) identity(l *live) *Identity {
+	return l.user.identity(s.conf, l.issuer(), l.parent, l.Login, l.level())
 }
 
-// identity is the user in a session below this login, proved at since (Unix milliseconds).
-func (u User) identity(login uuid.UUID, since int64, level Level) *Identity {
-	return &Identity{User: u.Name, Groups: u.Groups, Email: u.Email, Session: login, Since: time.UnixMilli(since), Level: level}
+// identity is the user in a session below this login, made by the word of this provider ("": of none), proved at since (Unix milliseconds).
+func (u User) identity(at *conf.Login, issuer string, login uuid.UUID, since int64, level Level) *Identity {
+	return &Identity{User: u.Name, Groups: u.groups(at, issuer), Email: u.Email, Session: login, Since: time.UnixMilli(since), Level: level}
 }
 
 // current is the session of a cookie, if it has not ended in any way; else nil.
@@ -232,6 +233,9 @@ func (s *Store) login(session *gorilla.Session, user User, level Level, since ti
 	r := &row{expires: since.Add(s.lifetime).UnixMilli(), record: record{
 		User: user.Name, Epoch: user.Epoch, Level: level, Login: since.UnixMilli(), Seen: s.db.millis(), Origin: user.origin,
 	}}
+	if o := user.origin; o != nil && o.Said != 0 { // what was proved here after a provider's word does not make that newer
+		r.expires = min(r.expires, time.UnixMilli(o.Said).Add(s.lifetime).UnixMilli())
+	}
 	session.Values = map[any]any{insertKey{}: insert{row: r}}
 	return r
 }

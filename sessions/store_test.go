@@ -28,7 +28,7 @@ func TestSaveThenLookup(t *testing.T) {
 	}
 	r.Header.Set("Cookie", strings.Split(rec.Header().Get("Set-Cookie"), ";")[0])
 	l, err := w.current(context.Background(), cookieField(r), ssoCookie, "")
-	if err != nil || l == nil || l.id.String() != session.ID || l.identity().User != "alice" || !l.identity().Since.Equal(w.clock.Now()) {
+	if err != nil || l == nil || l.id.String() != session.ID || w.identity(l).User != "alice" || !w.identity(l).Since.Equal(w.clock.Now()) {
 		t.Errorf("%+v, %v", l, err)
 	}
 }

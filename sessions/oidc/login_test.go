@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/pquerna/otp/totp"
+
+	"edge/conf"
 )
 
 var (
@@ -98,6 +100,33 @@ func TestGroups(t *testing.T) {
 	w.idp.set(func() { w.idp.user["roles"] = []any{"x", 1, "no group\n"} })
 	fourth := w.browser()
 	fourth.sees(fourth.enter(), "carol of [own x] at level 1 at /page?x=1")
+}
+
+// What a provider says of somebody counts in logins by its word alone, and as far as the configuration that is in force lets it.
+func TestGroupsOfAnotherWayIn(t *testing.T) {
+	w := newWorld(t)
+	w.at.LinkByEmail, w.at.GroupsClaim, w.at.Groups = true, "roles", []string{"Admins", "staff"}
+	w.idp.user["roles"] = []string{"Admins", "staff"}
+	w.account("carol", "carol@corp.test", "own")
+	here := w.browser()
+	f := regexp.MustCompile(`name="f" value="([^"]*)"`).FindStringSubmatch(here.send("GET", "https://wiki.test/page?x=1", nil).body)
+	byPassword := func() page {
+		return here.send("POST", "https://login.test/login", url.Values{"f": {f[1]}, "name": {"carol"}, "password": {"correct horse"}})
+	}
+	here.sees(byPassword(), "carol of [own] at level 1 at /page?x=1")
+	there := w.browser()
+	there.sees(there.enter(), "carol of [admins own staff] at level 1 at /page?x=1")
+	here.sees(here.send("GET", "https://wiki.test/", nil), "carol of [own] at level 1 at /")
+
+	w.login = &conf.Login{Host: "login.test", Registration: conf.Closed, Idle: time.Hour, Lifetime: 24 * time.Hour, Providers: []*conf.Provider{w.at}}
+	narrow := *w.at
+	narrow.Groups = []string{"staff"}
+	w.login.Providers = []*conf.Provider{&narrow}
+	there.server = w.start(nil)
+	there.sees(there.send("GET", "https://wiki.test/", nil), "carol of [own staff] at level 1 at /")
+	w.login = &conf.Login{Host: "login.test", Registration: conf.Closed, Idle: time.Hour, Lifetime: 24 * time.Hour}
+	there.server = w.start(nil)
+	there.sees(there.send("GET", "https://wiki.test/", nil), "carol of [own] at level 1 at /")
 }
 
 // 50 of LOGIN.md §2h: what is not verified, or not read by everybody in the same way, is no address.

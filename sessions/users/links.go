@@ -158,15 +158,6 @@ func noteGroups(tx *sql.Tx, name string, who sessions.Stranger) error {
 	return setField(tx, name, "$.elsewhere", rec.Elsewhere)
 }
 
-// allGroups are the account's own and those that providers say it has.
-func (r record) allGroups() []string {
-	groups := slices.Clip(r.Groups)
-	for _, issuer := range slices.Sorted(maps.Keys(r.Elsewhere)) {
-		groups = with(groups, r.Elsewhere[issuer]...)
-	}
-	return groups
-}
-
 // Link implements sessions.Links.
 func (s *Store) Link(ctx context.Context, name string, o sessions.Origin) error {
 	return s.change(ctx, name, func(tx *sql.Tx, name string) error {

@@ -47,8 +47,8 @@ func TestLinkOfAnAccountBefore(t *testing.T) {
 	who.Groups = []string{"staff"}
 	u, err := s.Linked(ctx, who, sessions.Terms{Create: true})
 	ok(t, err)
-	if !slices.Equal(u.Groups, []string{"staff"}) {
-		t.Errorf("groups %v", u.Groups)
+	if !slices.Equal(u.Elsewhere[who.Issuer], []string{"staff"}) || len(u.Groups) != 0 {
+		t.Errorf("groups %v, elsewhere %v", u.Groups, u.Elsewhere)
 	}
 	ok(t, s.file.WriteDurable(ctx, func(tx *sql.Tx) error {
 		_, err := tx.Exec("DELETE FROM user WHERE name = 'carol'")
@@ -62,7 +62,7 @@ func TestLinkOfAnAccountBefore(t *testing.T) {
 	if links, err := s.Links(ctx, "carol"); err != nil || len(links) != 0 {
 		t.Errorf("%+v, %v", links, err)
 	}
-	if u, err := s.Get(ctx, "carol"); err != nil || len(u.Groups) != 0 {
+	if u, err := s.Get(ctx, "carol"); err != nil || len(u.Groups)+len(u.Elsewhere) != 0 {
 		t.Errorf("%+v, %v", u, err)
 	}
 	ok(t, s.Link(ctx, "carol", who.Origin)) // a link that counts no more is in nobody's way
@@ -84,16 +84,19 @@ func TestUnlink(t *testing.T) {
 	}
 	before, err := s.Get(ctx, "alice")
 	ok(t, err)
-	if !slices.Equal(before.Groups, []string{"ours", "theirs"}) {
-		t.Errorf("groups %v", before.Groups)
+	groups := func(u sessions.User) []string {
+		return append(u.Elsewhere["https://id.test"], u.Elsewhere["https://other.test"]...)
+	}
+	if !slices.Equal(groups(before), []string{"ours", "theirs"}) {
+		t.Errorf("groups %v", before.Elsewhere)
 	}
 	n, err := s.Unlink(ctx, "Alice", "https://id.test")
 	after, err2 := s.Get(ctx, "alice")
-	if err := errors.Join(err, err2); err != nil || n != 1 || !slices.Equal(after.Groups, []string{"theirs"}) || after.Epoch == before.Epoch {
+	if err := errors.Join(err, err2); err != nil || n != 1 || !slices.Equal(groups(after), []string{"theirs"}) || after.Epoch == before.Epoch {
 		t.Errorf("%d, %+v, %v", n, after, err)
 	}
 	n, err = s.Unlink(context.Background(), "alice", "")
-	if after, _ = s.Get(ctx, "alice"); err != nil || n != 1 || len(after.Groups) != 0 {
+	if after, _ = s.Get(ctx, "alice"); err != nil || n != 1 || len(after.Elsewhere) != 0 {
 		t.Errorf("%d, %+v, %v", n, after, err)
 	}
 	if _, err := s.Unlink(ctx, "nobody", ""); !errors.Is(err, sessions.ErrNoUser) {

@@ -120,7 +120,7 @@ func (s *Store) Get(ctx context.Context, name string) (sessions.User, error) {
 }
 
 func (r record) user(name string, epoch int64) sessions.User {
-	return sessions.User{Name: name, Groups: r.allGroups(), Email: r.Email, Epoch: epoch, NoPassword: r.Hash == ""}
+	return sessions.User{Name: name, Groups: r.Groups, Elsewhere: r.Elsewhere, Email: r.Email, Epoch: epoch, NoPassword: r.Hash == ""}
 }
 
 func (s *Store) read(ctx context.Context, name string) (rec record, epoch int64, err error) {
