@@ -169,6 +169,8 @@ func (c *Client) askMore(ctx context.Context, e *endpoints, token *oauth2.Token,
 	if (*cl)["email"] != nil { // the address and whether it is verified are said by the same mouth
 		delete(more, "email")
 		delete(more, "email_verified")
+	} else {
+		delete(*cl, "email_verified")
 	}
 	for name, value := range more {
 		if (*cl)[name] == nil {

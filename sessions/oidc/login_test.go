@@ -223,6 +223,18 @@ func TestUserInfo(t *testing.T) {
 	if p := w.browser().enter(); p.status != 403 {
 		t.Errorf("%d %s", p.status, p.body)
 	}
+	// Nor one of UserInfo by the token's.
+	w.idp.set(func() {
+		w.idp.user = map[string]any{"sub": "sub-4", "email_verified": true}
+		w.idp.info = map[string]any{"sub": "sub-4", "email": "boss@corp.test", "email_verified": false}
+	})
+	if p := w.browser().enter(); p.status != 403 {
+		t.Errorf("%d %s", p.status, p.body)
+	}
+	w.idp.set(func() { delete(w.idp.info, "email_verified") })
+	if p := w.browser().enter(); p.status != 403 {
+		t.Errorf("%d %s", p.status, p.body)
+	}
 }
 
 // An account that is disabled is nobody's, and one that was removed does not come back with its name.
