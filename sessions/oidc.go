@@ -43,7 +43,7 @@ type journey struct {
 func (j journey) cookieName() string { return tripPrefix + j.ID[:8] }
 
 func (j journey) trip() Trip {
-	return Trip{Redirect: j.Redirect, State: j.ID, Nonce: j.Nonce, Verifier: j.Verifier}
+	return Trip{Redirect: j.Redirect, State: j.ID, Nonce: j.Nonce, Verifier: j.Verifier, Fresh: j.Request != nil && j.Request.Local != ""}
 }
 
 // random is 256 bits as text of 43 characters, what RFC 7636 wants of a verifier at least.
@@ -187,8 +187,33 @@ func (p *loginPages) arrive(w http.ResponseWriter, r *http.Request, at *conf.Pro
 		return
 	}
 	who.Said = p.db.millis()
-	user.origin = &who.Origin
+	user.origin, user.proved = &who.Origin, p.provedThere(who).UnixMilli()
+	if err := p.freshly(r, user, who, j.trip()); err != nil {
+		p.refuseStranger(w, r, at, v, err)
+		return
+	}
 	p.admit(w, r, user, who.Level, eventLogin, req)
+}
+
+// provedThere is when somebody proved to the provider who they are. A provider that remembers a browser sends whoever sits there back without a
+// question, so that what it does not say was long ago.
+func (p *loginPages) provedThere(who Stranger) time.Time {
+	switch now := p.db.now(); {
+	case who.Proved.Unix() <= 0:
+		return time.UnixMilli(1)
+	case who.Proved.After(now):
+		return now
+	}
+	return who.Proved
+}
+
+// freshly wants the proof that a trip was made for to be given there, or now by the second factor here: ErrNotFresh.
+func (p *loginPages) freshly(r *http.Request, user User, who Stranger, trip Trip) error {
+	missing, err := p.misses(r, user, who.Level)
+	if err == nil && trip.Fresh && !missing && !p.lately(p.provedThere(who)) {
+		err = ErrNotFresh
+	}
+	return err
 }
 
 // refuseStranger shows the login page again, and why. The log has the reason in full.

@@ -230,6 +230,7 @@ var refused = []struct {
 	{ErrCanceled, http.StatusForbidden},
 	{ErrNotLinked, http.StatusForbidden},
 	{ErrLinked, http.StatusConflict},
+	{ErrNotFresh, http.StatusForbidden},
 	{ErrElsewhere, http.StatusForbidden},
 }
 

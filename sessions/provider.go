@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"time"
 
 	"edge/conf"
 	"edge/username"
@@ -27,6 +28,7 @@ type Trip struct {
 	State    string
 	Nonce    string
 	Verifier string // of PKCE
+	Fresh    bool   // the provider is to ask anew who sits there
 }
 
 // Origin is by whose word a login was made, and whose.
@@ -44,6 +46,7 @@ type Stranger struct {
 	Email  string   // verified, or ""
 	Groups []string // those that count here, as they came
 	Level  Level
+	Proved time.Time // when they proved there who they are; zero: the provider does not say
 }
 
 // groups are the user's in a login by the word of this provider ("": of none): its own, and those that the provider said it has, as far as the
@@ -103,6 +106,7 @@ var (
 	ErrNotAllowed   = errors.New("your account there may not be used here")
 	ErrCanceled     = errors.New("the other site did not log you in")
 	ErrLinked       = errors.New("your account there is linked to another account here")
+	ErrNotFresh     = errors.New("the other site did not ask you again who you are, or does not say so")
 	ErrElsewhere    = errors.New("please log in at the other site first, then by your passkey")
 	ErrNotLinked    = errors.New("no account here is linked to yours there")
 )

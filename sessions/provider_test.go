@@ -12,13 +12,24 @@ import (
 )
 
 // saying is a provider by whose word somebody is always alice, or who a test makes them. Package oidc tests the real one.
-type saying struct{ who Stranger }
+type saying struct {
+	who    Stranger
+	proved func() time.Time // nil: it does not say
+	fresh  bool             // it was asked for a fresh proof
+}
 
 func (s *saying) Start(_ context.Context, trip Trip) (string, error) {
+	s.fresh = trip.Fresh
 	return trip.Redirect + "?" + url.Values{"state": {trip.State}}.Encode(), nil
 }
 
-func (s *saying) Finish(context.Context, Trip, url.Values) (Stranger, error) { return s.who, nil }
+func (s *saying) Finish(context.Context, Trip, url.Values) (Stranger, error) {
+	who := s.who
+	if s.proved != nil {
+		who.Proved = s.proved()
+	}
+	return who, nil
+}
 
 func (s *saying) LoggedOut(context.Context, string) (Farewell, error) {
 	return Farewell{Origin: s.who.Origin, ID: "one", Expires: 1 << 60}, nil
@@ -27,7 +38,7 @@ func (s *saying) LoggedOut(context.Context, string) (Farewell, error) {
 // withProvider is a world in which alice is linked at a provider.
 func withProvider(t testing.TB) (*world, *saying) {
 	w := newWorld(t)
-	s := &saying{Stranger{Origin: Origin{Issuer: "https://id.test", Subject: "sub-1"}, Level: AAL1}}
+	s := &saying{who: Stranger{Origin: Origin{Issuer: "https://id.test", Subject: "sub-1"}, Level: AAL1}, proved: w.clock.Now}
 	w.conf.Providers = []*conf.Provider{{Name: "corp", Title: "Corp", Issuer: s.who.Issuer}}
 	w.Providers = map[string]Provider{"corp": s}
 	w.users.linked = map[string]string{"sub-1": "alice"}
@@ -132,10 +143,10 @@ func TestPasskeyIsNoWayAroundAProvider(t *testing.T) {
 
 // A provider's word is good for one lifetime: what is proved here in the meantime does not renew the login that rests on it.
 func TestAProvidersWordAges(t *testing.T) {
-	w, _ := withProvider(t)
+	w, s := withProvider(t)
 	w.conf.Idle = w.conf.Lifetime
 	w.process = w.start()
-	w.Providers = map[string]Provider{"corp": &saying{Stranger{Origin: Origin{Issuer: "https://id.test", Subject: "sub-1"}, Level: AAL1}}}
+	w.Providers = map[string]Provider{"corp": s}
 	b := w.browser()
 	b.sees(b.byProvider(b.get("https://"+wiki+"/")), "alice at /")
 	w.clock.pass(w.conf.Lifetime - time.Hour)
@@ -143,4 +154,36 @@ func TestAProvidersWordAges(t *testing.T) {
 	b.sees(b.get("https://"+wiki+"/"), "alice at /")
 	w.clock.pass(time.Hour + time.Second)
 	b.unknown("https://" + wiki + "/")
+}
+
+// A provider that knows the browser leads whoever sits there in without a question: that is no proof by which second factors are changed.
+func TestSilentProviderIsNoProof(t *testing.T) {
+	w, s := withProvider(t)
+	page, there := login+"/account/passkeys", w.clock.Now().Add(-time.Hour)
+	for name, proved := range map[string]func() time.Time{"long ago": func() time.Time { return there }, "not said": nil} {
+		t.Run(name, func(t *testing.T) {
+			s.proved = proved
+			b := w.browser()
+			b.sees(b.byProvider(b.get("https://"+wiki+"/")), "alice at /")
+			if _, status := b.begin(forEnrol); status != http.StatusForbidden || s.fresh {
+				t.Errorf("to enrol: %d; asked anew: %v", status, s.fresh)
+			}
+			p := b.get(page)
+			wantPage(t, p, http.StatusOK, "<h1>Log in</h1>")
+			wantPage(t, b.byProvider(p), http.StatusForbidden, "did not ask you again")
+			if !s.fresh {
+				t.Error("the provider was not told to ask anew")
+			}
+			if _, status := b.begin(forEnrol); status != http.StatusForbidden {
+				t.Errorf("to enrol: %d", status)
+			}
+			s.proved = w.clock.Now
+			if p := b.byProvider(p); p.url.String() != page || p.status != http.StatusOK {
+				t.Errorf("%s, %d %s", p.url, p.status, p.body)
+			}
+			if _, status := b.begin(forEnrol); status != http.StatusOK {
+				t.Errorf("to enrol after a proof: %d", status)
+			}
+		})
+	}
 }

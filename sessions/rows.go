@@ -26,6 +26,7 @@ type record struct {
 	Address string `json:"ip,omitempty"`
 	Agent   string `json:"ua,omitempty"`
 
+	Proved int64   `json:"proved,omitempty"` // when the person gave the proof, where Login is only when a provider told of it; 0: then
 	Origin *Origin `json:"origin,omitempty"` // by whose word the login was made; only with a login
 }
 
@@ -38,6 +39,14 @@ func (r *row) issuer() string {
 }
 
 func (r *record) since() time.Time { return time.UnixMilli(r.Login) }
+
+// proved is when the person gave a proof of who it is.
+func (r *record) proved() time.Time {
+	if r.Proved != 0 {
+		return time.UnixMilli(r.Proved)
+	}
+	return r.since()
+}
 
 func (r *record) level() Level { return max(r.Level, AAL1) }
 

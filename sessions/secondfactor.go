@@ -187,7 +187,9 @@ func (p *loginPages) sure(w http.ResponseWriter, r *http.Request, what string) (
 	return nil, f, v, false
 }
 
-func (p *loginPages) isSure(l *live) bool { return p.db.now().Sub(l.since()) <= sureFor }
+func (p *loginPages) isSure(l *live) bool { return p.lately(l.proved()) }
+
+func (p *loginPages) lately(proved time.Time) bool { return p.db.now().Sub(proved) <= sureFor }
 
 // localPages are those that a request may go to on the login host itself, by what is asked for on them.
 var localPages = map[string]string{

@@ -45,6 +45,7 @@ type User struct {
 	NoPassword bool                // a provider's word is the first proof of who it is, and nothing else can be
 
 	origin *Origin // by whose word this login of the user is made; nil: by a proof given here
+	proved int64   // when that was proved, if not now, in Unix milliseconds; 0: now
 }
 
 // Users are the accounts. It is safe for concurrent use. A disabled account is no account: ErrBadCredentials, ErrNoUser.

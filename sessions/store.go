@@ -231,7 +231,7 @@ func (s *Store) create(r *http.Request, w http.ResponseWriter, session *gorilla.
 // login prepares a session to be saved as the login of a user who has proved to be it, at since; Save completes the row.
 func (s *Store) login(session *gorilla.Session, user User, level Level, since time.Time) *row {
 	r := &row{expires: since.Add(s.lifetime).UnixMilli(), record: record{
-		User: user.Name, Epoch: user.Epoch, Level: level, Login: since.UnixMilli(), Seen: s.db.millis(), Origin: user.origin,
+		User: user.Name, Epoch: user.Epoch, Level: level, Login: since.UnixMilli(), Seen: s.db.millis(), Origin: user.origin, Proved: user.proved,
 	}}
 	if o := user.origin; o != nil && o.Said != 0 { // what was proved here after a provider's word does not make that newer
 		r.expires = min(r.expires, time.UnixMilli(o.Said).Add(s.lifetime).UnixMilli())

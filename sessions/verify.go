@@ -76,7 +76,7 @@ func (p *loginPages) newPassword(w http.ResponseWriter, r *http.Request, l *live
 	}
 	since := p.db.now()
 	if l.level() > AAL1 {
-		since = l.since() // a password alone does not prove anew what more was proved
+		since, user.proved = l.since(), l.Proved // a password alone does not prove anew what more was proved
 	}
 	renewed, err := p.newLogin(w, r, user, l.level(), since)
 	if err == nil {

@@ -16,6 +16,7 @@ const (
 	maxSubject = 255         // OpenID Connect Core §2
 	maxEmail   = 254         // RFC 5321
 	maxGroups  = 200         // that are looked at
+	maxTime    = 1 << 40     // seconds
 	skew       = time.Minute // by which the provider's clock may be wrong
 )
 
@@ -76,6 +77,9 @@ func (c *Client) usernameClaim() string {
 func (c *Client) stranger(cl claims) (who sessions.Stranger, err error) {
 	who.Origin = sessions.Origin{Issuer: c.issuer, Subject: cl.text("sub"), Session: cl.text("sid")}
 	who.Email, who.Level = cl.email(), sessions.AAL1
+	if at, ok := cl["auth_time"].(float64); ok && at > 0 && at < maxTime {
+		who.Proved = time.Unix(int64(at), 0)
+	}
 	if !c.allowed(who.Email) {
 		return who, fmt.Errorf("%w: the verified e-mail address is %q", sessions.ErrNotAllowed, who.Email)
 	}

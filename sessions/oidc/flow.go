@@ -26,7 +26,11 @@ func (c *Client) Start(ctx context.Context, trip sessions.Trip) (location string
 	if err != nil {
 		return "", err
 	}
-	return c.oauth(e, trip).AuthCodeURL(trip.State, oidc.Nonce(trip.Nonce), oauth2.S256ChallengeOption(trip.Verifier)), nil
+	options := []oauth2.AuthCodeOption{oidc.Nonce(trip.Nonce), oauth2.S256ChallengeOption(trip.Verifier)}
+	if trip.Fresh { // with max_age the answer must say auth_time (OpenID Connect Core §3.1.2.1)
+		options = append(options, oauth2.SetAuthURLParam("prompt", "login"), oauth2.SetAuthURLParam("max_age", "0"))
+	}
+	return c.oauth(e, trip).AuthCodeURL(trip.State, options...), nil
 }
 
 // Finish implements sessions.Provider. The caller has compared the state.

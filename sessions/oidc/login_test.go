@@ -267,6 +267,10 @@ func TestSecondFactorHere(t *testing.T) {
 	b := w.browser()
 	b.sees(b.enter(), "carol of [] at level 1 at /page?x=1")
 	p := b.send("GET", "https://login.test/account/totp", nil)
+	if p.url.Path != "/login" {
+		t.Errorf("without a fresh proof there: %s", p.url)
+	}
+	p = b.press(p)
 	secret, seed := secretText.FindStringSubmatch(p.body), seedField.FindStringSubmatch(p.body)
 	if secret == nil || seed == nil {
 		t.Fatalf("%d %s", p.status, p.body)

@@ -149,6 +149,9 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 		"iss": p.server.URL, "aud": "edge", "iat": p.now().Unix(), "exp": p.now().Add(time.Minute).Unix(), "nonce": asked.Get("nonce"),
 		"at_hash": base64.RawURLEncoding.EncodeToString(access[:16]), "sid": p.sid,
 	}
+	if asked.Get("max_age") == "0" && asked.Get("prompt") == "login" { // the person proves anew
+		claims["auth_time"] = p.now().Unix()
+	}
 	for name, value := range p.user {
 		claims[name] = value
 	}
