@@ -76,6 +76,13 @@ var (
 		account: slowing{1 << 30, time.Second, time.Second}, // there is no account to guard
 		life:    time.Hour,
 	}
+	farewellTries = tries{ // of logouts elsewhere that are refused: how many are written down
+		name:    "farewell",
+		pair:    slowing{10, time.Second, time.Minute},
+		prefix:  slowing{10, time.Second, time.Minute},
+		account: slowing{1 << 30, time.Second, time.Second},
+		life:    time.Hour,
+	}
 )
 
 const (

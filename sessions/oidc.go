@@ -271,11 +271,11 @@ func (p *loginPages) farewell(w http.ResponseWriter, r *http.Request, at *conf.P
 	bye, err := p.goodbye(r, at)
 	switch {
 	case errors.Is(err, errReplayed) || errors.Is(err, ErrNotSigned):
-		p.note(r, Entry{Event: eventFarewell, Result: Refused, Detail: at.Name + ": " + err.Error()})
+		p.noteBadFarewell(r, at, err)
 		w.WriteHeader(http.StatusBadRequest)
 		w.Write([]byte(`{"error":"invalid_request"}` + "\n"))
 	case err != nil:
-		p.note(r, Entry{Event: eventFarewell, Result: Refused, Detail: at.Name + ": " + err.Error()})
+		p.noteBadFarewell(r, at, err)
 		w.Header().Set("Retry-After", "5")
 		w.WriteHeader(http.StatusServiceUnavailable)
 		w.Write([]byte(`{"error":"temporarily_unavailable"}` + "\n"))
@@ -285,6 +285,21 @@ func (p *loginPages) farewell(w http.ResponseWriter, r *http.Request, at *conf.P
 		}
 		w.WriteHeader(http.StatusOK)
 	}
+}
+
+// noteBadFarewell notes why a token was refused, in our words: anybody may send one, and any text in it. Of an address that sends many only some are
+// noted, or it would fill the disk; a good token counts however many bad ones came with it.
+func (p *loginPages) noteBadFarewell(r *http.Request, at *conf.Provider, err error) {
+	if wait, err := p.db.guesses.Allow(r.Context(), farewellTries, "", r.RemoteAddr); wait > 0 || err != nil {
+		return
+	}
+	reason := errUntold
+	for _, known := range []error{errReplayed, ErrNotSigned, ErrProviderDown} {
+		if errors.Is(err, known) {
+			reason = known
+		}
+	}
+	p.note(r, Entry{Event: eventFarewell, Result: Refused, Detail: at.Name + ": " + reason.Error()})
 }
 
 // goodbye gives the logins that it ended.
@@ -312,7 +327,11 @@ func (p *loginPages) goodbye(r *http.Request, at *conf.Provider) ([]owned, error
 	return logins, nil
 }
 
-var errReplayed = errors.New("the token has come before")
+// What is noted of a logout elsewhere that is refused, beside what a Provider says.
+var (
+	errReplayed = errors.New("the token has come before")
+	errUntold   = errors.New("the store does not answer")
+)
 
 // hash is where a token's coming is kept, beside the codes: one byte longer than those, so that it never is one's.
 func (f Farewell) hash() []byte {

@@ -2,8 +2,11 @@ package sessions
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +19,7 @@ type saying struct {
 	who    Stranger
 	proved func() time.Time // nil: it does not say
 	fresh  bool             // it was asked for a fresh proof
+	bad    error            // of a logout there
 }
 
 func (s *saying) Start(_ context.Context, trip Trip) (string, error) {
@@ -32,7 +36,7 @@ func (s *saying) Finish(context.Context, Trip, url.Values) (Stranger, error) {
 }
 
 func (s *saying) LoggedOut(context.Context, string) (Farewell, error) {
-	return Farewell{Origin: s.who.Origin, ID: "one", Expires: 1 << 60}, nil
+	return Farewell{Origin: s.who.Origin, ID: "one", Expires: 1 << 60}, s.bad
 }
 
 // withProvider is a world in which alice is linked at a provider.
@@ -186,4 +190,34 @@ func TestSilentProviderIsNoProof(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Logouts there that are refused write little, and nothing that a stranger sent; a good one counts after any number of them.
+func TestBadFarewellsWriteLittle(t *testing.T) {
+	w, s := withProvider(t)
+	path := filepath.Join(t.TempDir(), "audit")
+	audit, err := OpenAudit(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer audit.Close()
+	w.Audit = audit
+	b := w.browser()
+	b.sees(b.byProvider(b.get("https://"+wiki+"/")), "alice at /")
+	before, _ := os.ReadFile(path)
+	s.bad = fmt.Errorf("%w: the algorithm is %s", ErrNotSigned, strings.Repeat("evil", 10_000))
+	for range 200 {
+		if p := w.browser().post(login+"/oidc/corp/backchannel", url.Values{"logout_token": {"x"}}); p.status != http.StatusBadRequest {
+			t.Fatalf("%d %s", p.status, p.body)
+		}
+	}
+	written, err := os.ReadFile(path)
+	written = written[len(before):]
+	lines := strings.Count(string(written), "\n")
+	if err != nil || lines < 5 || lines > 20 || len(written) > 300*lines || strings.Contains(string(written), "evil") {
+		t.Errorf("%d lines of %d bytes, %v: %.300s", lines, len(written), err, written)
+	}
+	s.bad = nil
+	w.sayBye()
+	b.unknown("https://" + wiki + "/")
 }
