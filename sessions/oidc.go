@@ -181,7 +181,7 @@ func (p *loginPages) arrive(w http.ResponseWriter, r *http.Request, at *conf.Pro
 		p.refuseStranger(w, r, at, v, err)
 		return
 	}
-	user, err := p.users.Linked(r.Context(), who, Terms{ByEmail: at.LinkByEmail, Create: at.Create})
+	user, err := p.users.Linked(r.Context(), who, Terms{ByEmail: at.LinkByEmail, Create: at.Create, Listed: p.hosts.Listed})
 	if err != nil {
 		p.refuseStranger(w, r, at, v, err)
 		return

@@ -104,4 +104,6 @@ type Hosts interface {
 	Vhost(host string) (id string, ok bool)
 	// Allowed says whether any route of the virtual host lets who in.
 	Allowed(vhostID string, who *Identity) bool
+	// Listed says whether any route lets the account of this canonical name in by its name. Nobody gives such a name to oneself.
+	Listed(name string) bool
 }

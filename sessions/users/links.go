@@ -43,7 +43,7 @@ func (s *Store) Linked(ctx context.Context, who sessions.Stranger, terms session
 			name, err = s.linkByEmail(tx, who)
 		}
 		if errors.Is(err, sessions.ErrNotLinked) && terms.Create {
-			name, err = s.createLinked(tx, who)
+			name, err = s.createLinked(tx, who, terms)
 		}
 		if err != nil {
 			return err
@@ -106,11 +106,17 @@ func (s *Store) linkByEmail(tx *sql.Tx, who sessions.Stranger) (name string, err
 	return name, s.putLink(tx, name, rec, who.Origin)
 }
 
-// createLinked makes an account without a password. ErrTaken: a name that somebody has is not given to a second one, whoever says so.
-func (s *Store) createLinked(tx *sql.Tx, who sessions.Stranger) (name string, err error) {
+// createLinked makes an account without a password. ErrTaken: a name that somebody has is not given to a second one, whoever says so, nor one that
+// is listed. A name that looks like an e-mail address is taken for one by whoever is told of it, so it must be the verified one.
+func (s *Store) createLinked(tx *sql.Tx, who sessions.Stranger, terms sessions.Terms) (name string, err error) {
 	name, err = Canonical(who.Name)
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
+	case strings.Contains(name, "@") && name != who.Email:
+		return "", fmt.Errorf("%w: the name %q is an e-mail address, but not the verified one", sessions.ErrNotAllowed, name)
+	case terms.Listed != nil && terms.Listed(name):
+		return "", fmt.Errorf("%w: access lists %q, only \"edge user add\" makes it", sessions.ErrTaken, name)
 	}
 	rec, err := s.draft(Account{Name: name, Email: who.Email})
 	if err != nil {
