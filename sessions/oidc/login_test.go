@@ -212,11 +212,12 @@ func TestDisabledAndRemoved(t *testing.T) {
 	if err := w.users.Remove(ctx, "carol"); err != nil {
 		t.Fatal(err)
 	}
-	w.at.LinkByEmail = false
+	w.at.Create = true
+	fresh := w.browser()
+	fresh.refused(fresh.enter(), 403, "may not be used here")
 	w.clock.pass(time.Second)
 	w.account("carol", "carol@corp.test")
-	fresh := w.browser()
-	fresh.refused(fresh.enter(), 403, "no account here is linked")
+	fresh.refused(fresh.enter(), 403, "may not be used here")
 }
 
 // Who has a second factor here is asked for it after the provider, and that is nobody before; the login is still the provider's to end.
