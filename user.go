@@ -27,7 +27,7 @@ func userCommand(file *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "user", Short: "Manage the accounts of the login", Args: noArgs,
 		Long: "user manages the accounts of the login, beside a running edge or without one; open sessions follow at once.\n" +
-			"The first account can also be made in a browser: edge, started without one, logs a link for it, which is good until there is one.",
+			"The first account can also be made in a browser: edge, started without one, logs a link for it, which is good for a day, or until there is one.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(addUser(file), listUsers(file), groupCommand(file), importUsers(file), linkUser(file), unlinkUser(file),
