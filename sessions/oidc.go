@@ -274,7 +274,9 @@ func (p *loginPages) goodbye(r *http.Request, at *conf.Provider) ([]owned, error
 	if err := p.db.firstTime(ctx, bye); err != nil {
 		return nil, err
 	}
-	logins, err := p.db.originated(ctx, bye.Origin)
+	err = p.db.endHalves(ctx, halvesFrom(bye.Origin))
+	logins, err2 := p.db.originated(ctx, bye.Origin)
+	err = errors.Join(err, err2)
 	for _, l := range logins {
 		if e := p.EndLogin(ctx, l.user, l.id); e != nil && !errors.Is(e, ErrNoLogin) {
 			err = errors.Join(err, e)

@@ -41,7 +41,8 @@ type User struct {
 	Email  string // as somebody who may has said it; "": none
 	Epoch  int64  // changes when every session of the user must end; never used twice for one name
 
-	origin *Origin // by whose word this login of the user is made; nil: by a proof given here
+	origin *Origin   // by whose word this login of the user is made; nil: by a proof given here
+	login  uuid.UUID // the login that it goes on from; zero: it begins
 }
 
 // Users are the accounts. It is safe for concurrent use. A disabled account is no account: ErrBadCredentials, ErrNoUser.
