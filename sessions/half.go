@@ -26,6 +26,7 @@ type half struct {
 	Issued  int64     `json:"issued"`
 	Origin  *Origin   `json:"origin,omitempty"`
 	Login   uuid.UUID `json:"login,omitzero"` // the login that is to be worth more, and ends with; zero: none yet
+	Since   time.Time `json:"since,omitzero"` // as of User
 }
 
 // factorKeys are the sealers of what concerns second factors.
@@ -45,7 +46,7 @@ func newFactorKeys(root []byte) (k factorKeys, err error) {
 
 // halfway asks for the second factor of a user who has proved the first.
 func (p *loginPages) halfway(w http.ResponseWriter, r *http.Request, user User, req *request) {
-	sealed, err := p.db.factors.halves.seal(halfCookie, half{user.Name, user.Epoch, req, p.db.millis(), user.origin, user.login})
+	sealed, err := p.db.factors.halves.seal(halfCookie, half{user.Name, user.Epoch, req, p.db.millis(), user.origin, user.login, user.since})
 	if err != nil {
 		p.down(w, r, err)
 		return
@@ -72,7 +73,7 @@ func (p *loginPages) halfOf(r *http.Request) (user User, req *request, ok bool, 
 	if err != nil || user.Epoch != h.Epoch {
 		return user, h.Request, false, err
 	}
-	user.origin, user.login = h.Origin, h.Login
+	user.origin, user.login, user.since = h.Origin, h.Login, h.Since
 	ended, err := p.db.halfEnded(r.Context(), h)
 	return user, h.Request, err == nil && !ended, err
 }

@@ -73,3 +73,24 @@ func TestHalfEndsWithItsLogin(t *testing.T) {
 	}
 	b.unknown("https://" + wiki + "/")
 }
+
+// A code makes a login worth more, and no newer: it ends when it would have, and factors are not changed by it.
+func TestStepUpKeepsTheAge(t *testing.T) {
+	w := newWorld(t)
+	began := w.clock.Now()
+	b, p, seed := w.stepUp()
+	w.clock.pass(9 * time.Minute)
+	p = b.get("https://" + vault + "/")
+	b.sees(b.give(p, "code", w.code(seed, 0)), "alice at /")
+	list, err := w.Logins(t.Context(), "alice")
+	if err != nil || len(list) != 2 || !list[0].Since.Equal(began) || list[0].Level != AAL2 || !list[0].Expires.Equal(began.Add(w.conf.Lifetime)) {
+		t.Errorf("%+v, %v", list, err)
+	}
+	w.clock.pass(time.Minute)
+	if p := b.get(login + "/account/totp"); p.url.Path != "/login" {
+		t.Errorf("ten minutes later: %s, %d", p.url, p.status)
+	}
+	b.sees(b.get("https://"+vault+"/"), "alice at /")
+	w.clock.pass(w.conf.Lifetime - 10*time.Minute + time.Millisecond)
+	b.unknown("https://" + vault + "/")
+}

@@ -158,7 +158,7 @@ func (p *loginPages) stepUp(w http.ResponseWriter, r *http.Request, l *live, req
 // goesOn is the user of a login that is to be worth more.
 func (l *live) goesOn() User {
 	user := l.user
-	user.login = l.id
+	user.login, user.since = l.id, l.since()
 	return user
 }
 

@@ -43,6 +43,7 @@ type User struct {
 
 	origin *Origin   // by whose word this login of the user is made; nil: by a proof given here
 	login  uuid.UUID // the login that it goes on from; zero: it begins
+	since  time.Time // when that was made; zero: it is now that it is proved who this is
 }
 
 // Users are the accounts. It is safe for concurrent use. A disabled account is no account: ErrBadCredentials, ErrNoUser.
