@@ -148,6 +148,8 @@ type nobody struct{}
 func (nobody) Vhost(string) (string, bool)             { return "", false }
 func (nobody) Allowed(string, *sessions.Identity) bool { return false }
 
+func (nobody) Listed(string) bool { return false }
+
 // login is a line of edge session list --json.
 type login struct {
 	ID      uuid.UUID `json:"id"`

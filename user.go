@@ -27,7 +27,7 @@ func userCommand(file *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "user", Short: "Manage the accounts of the login", Args: noArgs,
 		Long: "user manages the accounts of the login, beside a running edge or without one; open sessions follow at once.\n" +
-			"The first account can also be made in a browser: edge, started without one, logs a link for it, which is good until there is one.",
+			"The first account can also be made in a browser: edge, started without one, logs a link for it, which is good for a day, or until there is one.",
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(addUser(file), listUsers(file), groupCommand(file), importUsers(file), linkUser(file), unlinkUser(file),
@@ -94,7 +94,11 @@ func groupCommand(file *string) *cobra.Command {
 		return &cobra.Command{
 			Use: word + " NAME GROUP...", Short: short, Args: cobra.MinimumNArgs(least),
 			RunE: withUsers(file, func(cmd *cobra.Command, s *accounts, args []string) error {
-				return s.done(sessions.EventUserGroups, args[0], do(s, cmd.Context(), args[0], args[1:]))
+				err := do(s, cmd.Context(), args[0], args[1:])
+				if err := s.done(sessions.EventUserGroups, args[0], err); err != nil {
+					return err
+				}
+				return s.tellStays(cmd, word, args[0], anyOf(args[1:]))
 			}),
 		}
 	}
@@ -105,11 +109,33 @@ func groupCommand(file *string) *cobra.Command {
 		edit("remove", "Take an account out of groups", 2, func(s *accounts, ctx context.Context, name string, groups []string) error {
 			return s.EditGroups(ctx, name, nil, groups)
 		}),
-		edit("set", "Have an account be in these groups and no other; none: in no group", 1, func(s *accounts, ctx context.Context, name string, groups []string) error {
-			return s.SetGroups(ctx, name, groups)
-		}),
+		edit("set", "Have an account be in these groups and no other of its own; none: in no group", 1,
+			func(s *accounts, ctx context.Context, name string, groups []string) error {
+				return s.SetGroups(ctx, name, groups)
+			}),
 	)
 	return cmd
+}
+
+// tellStays tells of groups that the account still has, because a provider says them: what was to be removed as an error, what a set leaves as a
+// remark.
+func (a *accounts) tellStays(cmd *cobra.Command, word, name string, typed func(group string) bool) error {
+	lost := typed
+	switch word {
+	case "add":
+		return nil
+	case "set":
+		lost = func(g string) bool { return !typed(g) }
+	}
+	why, err := a.stays(cmd.Context(), name, lost)
+	if err != nil || len(why) == 0 {
+		return err
+	}
+	if word == "remove" {
+		return errors.New(strings.Join(why, "\n"))
+	}
+	_, err = fmt.Fprintln(cmd.ErrOrStderr(), strings.Join(why, "\n"))
+	return err
 }
 
 func importUsers(file *string) *cobra.Command {
@@ -236,7 +262,7 @@ func listUsers(file *string) *cobra.Command {
 				if a.Disabled {
 					state = " (disabled)"
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s %s%s\n", a.Name, strings.Join(a.Groups, ","), state)
+				fmt.Fprintf(cmd.OutOrStdout(), "%s %s%s\n", a.Name, s.groups(a), state)
 			}
 			return nil
 		}),

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"edge/conf"
@@ -191,6 +192,13 @@ func (h hosts) Vhost(host string) (id string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// Listed says whether any rule names the account of this name.
+func (h hosts) Listed(name string) bool {
+	return slices.ContainsFunc(h.snap.conf.Vhosts, func(v *conf.Vhost) bool {
+		return slices.ContainsFunc(v.Routes, func(r *conf.Route) bool { return slices.Contains(r.Access.Users, name) })
+	})
 }
 
 // Allowed says whether anything on the virtual host lets who in.

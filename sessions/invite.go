@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"edge/conf"
+	"edge/username"
 )
 
 // mayRegister says why the one who asks may not make an account: nil, ErrNoInvite, errWait, errNoRegistration, or that nobody knows. A code
@@ -56,6 +57,9 @@ func (p *loginPages) register(w http.ResponseWriter, r *http.Request) {
 		event = eventInvited
 	}
 	p.enter(w, r, event, "register", func(name, password string) (User, error) {
+		if !setup && p.listed(name) {
+			return User{}, ErrTaken
+		}
 		if code != "" {
 			return p.users.Redeem(r.Context(), code, name, password)
 		}
@@ -64,6 +68,13 @@ func (p *loginPages) register(w http.ResponseWriter, r *http.Request) {
 		}
 		return p.users.Create(r.Context(), name, password)
 	})
+}
+
+// listed says whether the configuration lets who has this name in by it. Only who may make accounts for others gives it: of somebody who makes
+// one for oneself nobody knows that it is who is meant.
+func (p *loginPages) listed(name string) bool {
+	name, err := username.Canonical(name)
+	return err == nil && p.hosts.Listed(name)
 }
 
 // uninvited answers who may not register.

@@ -86,6 +86,30 @@ func TestRegister(t *testing.T) {
 	b.sees(b.fill(form, "dave", "12345678"), "dave at /new")
 }
 
+// Nobody takes a name by which the configuration lets somebody in, but who is given the first account.
+func TestListedName(t *testing.T) {
+	w := newWorld(t)
+	w.Service = New(w.db, w.users, w.conf, hosts{"wiki.example": nil, "shop.invalid": {"boss"}})
+	w.users.invited = map[string]Invitation{"C0DE": {ID: "1"}, "SETUP": {ID: "2", Setup: true}}
+	register := func(name, code string) page {
+		return w.browser().post("https://"+loginHost+"/register", url.Values{"name": {name}, "password": {"12345678"}, "invite": {code}})
+	}
+	w.conf.Registration = conf.Open
+	for _, code := range []string{"", "C0DE"} {
+		for _, name := range []string{"boss", " BOSS ", "\uff42oss"} { // a wide letter
+			if p := register(name, code); p.status != http.StatusConflict || !strings.Contains(p.body, "this name is taken") {
+				t.Errorf("%q by the code %q: %d %s", name, code, p.status, p.body)
+			}
+		}
+	}
+	if p := register("dave", "C0DE"); p.status != http.StatusOK {
+		t.Errorf("another name: %d %s", p.status, p.body)
+	}
+	if p := register("boss", "SETUP"); p.status != http.StatusOK {
+		t.Errorf("by the setup link: %d %s", p.status, p.body)
+	}
+}
+
 // The one who may not is told at the login host, and gets no code.
 func TestNotAllowed(t *testing.T) {
 	w := newWorld(t)

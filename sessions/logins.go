@@ -92,13 +92,22 @@ func (s *Store) EndAnyLogin(ctx context.Context, id uuid.UUID) error {
 	return err
 }
 
-// EndAll ends every login of a user but one (uuid.Nil: all of them) and says how many. Codes that are on their way do not outlive it.
+// EndAll ends every login of a user but one (uuid.Nil: all of them) and says how many. Codes that are on their way do not outlive it, nor do logins of
+// which the second factor is missing.
 func (s *Store) EndAll(ctx context.Context, user string, except uuid.UUID) (int, error) {
+	if err := s.db.endHalves(ctx, halvesOfUser(user)); err != nil {
+		return 0, err
+	}
 	return s.db.endWhere(ctx, "user = ? AND id <> ?", user, except[:])
 }
 
 // EndEverybody ends every login and says how many.
-func (s *Store) EndEverybody(ctx context.Context) (int, error) { return s.db.endWhere(ctx, "true") }
+func (s *Store) EndEverybody(ctx context.Context) (int, error) {
+	if err := s.db.endHalves(ctx, halvesOf()); err != nil {
+		return 0, err
+	}
+	return s.db.endWhere(ctx, "true")
+}
 
 // endWhere ends the logins of a condition. What somebody asked for is done, also when who asked has left meanwhile.
 func (db *DB) endWhere(ctx context.Context, condition string, args ...any) (logins int, err error) {

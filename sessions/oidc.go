@@ -181,7 +181,7 @@ func (p *loginPages) arrive(w http.ResponseWriter, r *http.Request, at *conf.Pro
 		p.refuseStranger(w, r, at, v, err)
 		return
 	}
-	user, err := p.users.Linked(r.Context(), who, Terms{ByEmail: at.LinkByEmail, Create: at.Create})
+	user, err := p.users.Linked(r.Context(), who, Terms{ByEmail: at.LinkByEmail, Create: at.Create, Listed: p.hosts.Listed})
 	if err != nil {
 		p.refuseStranger(w, r, at, v, err)
 		return
@@ -315,7 +315,9 @@ func (p *loginPages) goodbye(r *http.Request, at *conf.Provider) ([]owned, error
 	if err := p.db.firstTime(ctx, bye); err != nil {
 		return nil, err
 	}
-	logins, err := p.db.originated(ctx, bye.Origin)
+	err = p.db.endHalves(ctx, halvesFrom(bye.Origin))
+	logins, err2 := p.db.originated(ctx, bye.Origin)
+	err = errors.Join(err, err2)
 	for _, l := range logins {
 		if e := p.EndLogin(ctx, l.user, l.id); e != nil && !errors.Is(e, ErrNoLogin) {
 			err = errors.Join(err, e)

@@ -188,7 +188,11 @@ func (p *loginPages) admit(w http.ResponseWriter, r *http.Request, user User, le
 		p.halfway(w, r, user, req)
 		return
 	}
-	l, err := p.newLogin(w, r, user, level, p.db.now())
+	since := p.db.now()
+	if !user.since.IsZero() { // a code alone does not say anew who sits there: the login is worth more, but lives no longer
+		since = user.since
+	}
+	l, err := p.newLogin(w, r, user, level, since)
 	if err != nil {
 		p.down(w, r, err)
 		return

@@ -97,6 +97,8 @@ type Links interface {
 type Terms struct {
 	ByEmail bool // as the one account of the same verified e-mail address
 	Create  bool // with a new account
+
+	Listed func(name string) bool // says which names a new account does not get: ErrTaken; nil: it gets any
 }
 
 // What a login elsewhere ends with. The text is shown to the person who asked.

@@ -147,12 +147,19 @@ func (p *loginPages) stepUp(w http.ResponseWriter, r *http.Request, l *live, req
 	case errors.Join(err, err2) != nil:
 		p.down(w, r, errors.Join(err, err2))
 	case missing:
-		p.halfway(w, r, l.user, req)
+		p.halfway(w, r, l.goesOn(), req)
 	default:
 		v := p.view()
 		v.User, v.Host, v.Flow = l.User, req.Host, strings.TrimPrefix(f, "?f=")
 		p.show(w, r, http.StatusForbidden, "second-factor-needed", v)
 	}
+}
+
+// goesOn is the user of a login that is to be worth more.
+func (l *live) goesOn() User {
+	user := l.user
+	user.login, user.since = l.id, l.since()
+	return user
 }
 
 // sure is the login of a browser in which it was proved lately, and as well as the account allows, who sits there. Not ok: it has answered,
@@ -175,7 +182,7 @@ func (p *loginPages) sure(w http.ResponseWriter, r *http.Request, what string) (
 		return l, f, v, true
 	}
 	if l != nil && p.isSure(l) {
-		p.halfway(w, r, l.user, req.at(r.URL.Path))
+		p.halfway(w, r, l.goesOn(), req.at(r.URL.Path))
 		return nil, f, v, false
 	}
 	query, err := p.sealed(req.at(r.URL.Path))

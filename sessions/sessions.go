@@ -44,8 +44,10 @@ type User struct {
 	Elsewhere  map[string][]string // groups that providers say it has, by issuer: they count only in logins by their word
 	NoPassword bool                // a provider's word is the first proof of who it is, and nothing else can be
 
-	origin *Origin // by whose word this login of the user is made; nil: by a proof given here
-	proved int64   // when that was proved, if not now, in Unix milliseconds; 0: now
+	origin *Origin   // by whose word this login of the user is made; nil: by a proof given here
+	proved int64     // when that was proved, if not now, in Unix milliseconds; 0: now
+	login  uuid.UUID // the login that it goes on from; zero: it begins
+	since  time.Time // when that was made; zero: it is now that it is proved who this is
 }
 
 // Users are the accounts. It is safe for concurrent use. A disabled account is no account: ErrBadCredentials, ErrNoUser.
@@ -108,4 +110,6 @@ type Hosts interface {
 	Vhost(host string) (id string, ok bool)
 	// Allowed says whether any route of the virtual host lets who in.
 	Allowed(vhostID string, who *Identity) bool
+	// Listed says whether any route lets the account of this canonical name in by its name. Nobody gives such a name to oneself.
+	Listed(name string) bool
 }

@@ -205,6 +205,15 @@ func (h hosts) Allowed(id string, who *Identity) bool {
 	return len(names) == 0 || slices.Contains(names, who.User)
 }
 
+func (h hosts) Listed(name string) bool {
+	for _, names := range h {
+		if slices.Contains(names, name) {
+			return true
+		}
+	}
+	return false
+}
+
 // process is one edge that serves all hosts: the login pages, /.edge/ and a guarded application everywhere else.
 type process struct {
 	*Service

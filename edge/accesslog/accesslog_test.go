@@ -125,6 +125,7 @@ func TestQuery(t *testing.T) {
 		"%zztoken=x":                             "%zztoken=x",
 		"token%=x":                               "token%=x",
 		"code=once&flow=once":                    "code=-&flow=-",
+		"f=x&invite=x&state=x&ff=y":              "f=-&invite=-&state=-&ff=y",
 		"a=1;token=x":                            "a=1;token=-",
 		"token=x;y=z&a=1":                        "token=-&a=1",
 		"token=x=y&a=token":                      "token=-&a=token",
@@ -144,6 +145,9 @@ func TestQuery(t *testing.T) {
 		}
 	}
 	if got := string(hide.appendURL(nil, []byte("/a/b"))); got != "/a/b" {
+		t.Error(got)
+	}
+	if got := string(hide.appendURL(nil, []byte("https://login.test/register?invite=c0de"))); got != "https://login.test/register?invite=-" {
 		t.Error(got)
 	}
 }

@@ -2,8 +2,9 @@ package accesslog
 
 import "bytes"
 
-// ours are the parameters that the hand-over between virtual hosts puts into addresses. They are hidden whatever the configuration says.
-var ours = []string{"code", "flow"}
+// ours are the parameters that the login puts into addresses: of the hand-over between virtual hosts, the way to a provider and back, invitations and
+// the setup link. They are hidden whatever the configuration says, since a Referer brings them into the lines of other requests.
+var ours = []string{"code", "flow", "state", "f", "invite"}
 
 // hidden is which parameters of a query are not written.
 type hidden struct {

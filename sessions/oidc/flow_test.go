@@ -237,7 +237,7 @@ func TestLinkOwn(t *testing.T) {
 		t.Fatal(err)
 	}
 	b = w.browser()
-	if p := b.enter(); p.status != 403 || !strings.Contains(p.body, "no account here is linked") {
+	if p := b.enter(); p.status != 403 || !strings.Contains(p.body, "may not be used here") {
 		t.Errorf("unlinked: %d %s", p.status, p.body)
 	}
 }

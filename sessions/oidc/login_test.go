@@ -253,11 +253,12 @@ func TestDisabledAndRemoved(t *testing.T) {
 	if err := w.users.Remove(ctx, "carol"); err != nil {
 		t.Fatal(err)
 	}
-	w.at.LinkByEmail = false
+	w.at.Create = true
+	fresh := w.browser()
+	fresh.refused(fresh.enter(), 403, "may not be used here")
 	w.clock.pass(time.Second)
 	w.account("carol", "carol@corp.test")
-	fresh := w.browser()
-	fresh.refused(fresh.enter(), 403, "no account here is linked")
+	fresh.refused(fresh.enter(), 403, "may not be used here")
 }
 
 // Who has a second factor here is asked for it after the provider, and that is nobody before; the login is still the provider's to end.
@@ -291,8 +292,25 @@ func TestSecondFactorHere(t *testing.T) {
 	if p.url.Path != "/second-factor" || again.jar["login.test"]["__Host-edge-sso"] != "" || again.in() {
 		t.Fatalf("at %s, %v", p.url, again.jar)
 	}
-	flow := regexp.MustCompile(`name="f" value="([^"]+)"`).FindStringSubmatch(p.body)
-	p = again.send("POST", "https://login.test/second-factor", url.Values{"f": {flow[1]}, "code": {code(0)}})
+	give := func(b *browser, p page) page {
+		flow := regexp.MustCompile(`name="f" value="([^"]+)"`).FindStringSubmatch(p.body)
+		return b.send("POST", "https://login.test/second-factor", url.Values{"f": {flow[1]}, "code": {code(0)}})
+	}
+	for id, change := range map[string]func(map[string]any){
+		"subject": nil, "both": func(c map[string]any) { c["sid"] = "sid-1" }, "session": func(c map[string]any) { delete(c, "sub"); c["sid"] = "sid-1" },
+	} {
+		late := w.browser()
+		asked := late.enter()
+		w.clock.pass(time.Second)
+		if a := w.sayBye(w.logoutToken(id, change)); a.Code != 200 {
+			t.Errorf("%s: %d %s", id, a.Code, a.Body)
+		}
+		if p := give(late, asked); p.url.Path != "/login" || late.in() {
+			t.Errorf("%s: a logout there leaves half a login, at %s", id, p.url)
+		}
+	}
+	again = w.browser()
+	p = give(again, again.enter())
 	again.sees(p, "carol of [] at level 2 at /page?x=1")
 	if a := w.sayBye(w.logoutToken("a", nil)); a.Code != 200 || again.in() {
 		t.Errorf("a logout there: %d, in: %v", a.Code, again.in())

@@ -38,12 +38,14 @@ func (c *clock) pass(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// hosts is one virtual host that lets everybody in who is somebody.
+// hosts is one virtual host that lets everybody in who is somebody, the boss by name.
 type hosts struct{}
 
 func (hosts) Vhost(host string) (string, bool) { return "wiki", host == "wiki.test" }
 
 func (hosts) Allowed(string, *sessions.Identity) bool { return true }
+
+func (hosts) Listed(name string) bool { return name == "boss" }
 
 // world is edge's login over a fresh folder, with real accounts, one provider and a clock.
 type world struct {

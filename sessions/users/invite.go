@@ -22,8 +22,8 @@ const MaxInvites = 1000
 // AdminGroup is what the account is in that the setup link makes.
 const AdminGroup = "admin"
 
-// setupLife is how long a setup link lasts if nobody uses it and nobody starts edge anew.
-const setupLife = 10 * 365 * 24 * time.Hour
+// setupLife is how long a setup link lasts. It lies in a log, and makes somebody who may do everything; the next start makes another one.
+const setupLife = 24 * time.Hour
 
 // Invite is a link that makes one account. Its code is not kept.
 type Invite struct {

@@ -127,6 +127,27 @@ func TestInvitesAreBounded(t *testing.T) {
 	}
 }
 
+// A setup link that somebody finds in an old log is worth nothing; the next start makes a good one.
+func TestSetupEnds(t *testing.T) {
+	var now atomic.Int64
+	s := moving(t, t.TempDir(), &now)
+	old, err := s.Setup(ctx)
+	ok(t, err)
+	now.Add((24*time.Hour - time.Millisecond).Milliseconds())
+	if i, err := s.Invited(ctx, old); err != nil || !i.Setup {
+		t.Errorf("%+v, %v", i, err)
+	}
+	now.Add(1)
+	if _, err := s.Redeem(ctx, old, "root", "12345678"); !errors.Is(err, sessions.ErrNoInvite) {
+		t.Errorf("after a day: %v", err)
+	}
+	code, err := s.Setup(ctx)
+	ok(t, err)
+	if _, err := s.Redeem(ctx, code, "root", "12345678"); err != nil {
+		t.Error(err)
+	}
+}
+
 // The first account is made by the newest setup link alone, however it comes into being there is none afterwards, and never again.
 func TestSetup(t *testing.T) {
 	for how, first := range map[string]func(s *Store, code string) error{

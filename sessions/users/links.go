@@ -26,6 +26,8 @@ CREATE INDEX link_user ON link(user);
 type link struct {
 	Account int64 `json:"account"` // when that was created
 	Made    int64 `json:"made"`
+
+	Refused string `json:"refused,omitempty"` // the account that it was of, where an administrator has ended it: the row's user is then "", nobody
 }
 
 // Link is an account's at a provider.
@@ -43,7 +45,7 @@ func (s *Store) Linked(ctx context.Context, who sessions.Stranger, terms session
 			name, err = s.linkByEmail(tx, who)
 		}
 		if errors.Is(err, sessions.ErrNotLinked) && terms.Create {
-			name, err = s.createLinked(tx, who)
+			name, err = s.createLinked(tx, who, terms)
 		}
 		if err != nil {
 			return err
@@ -56,7 +58,7 @@ func (s *Store) Linked(ctx context.Context, who sessions.Stranger, terms session
 	return s.Get(ctx, name)
 }
 
-// linkedTo finds the account of a provider's subject: ErrNotLinked.
+// linkedTo finds the account of a provider's subject: ErrNotLinked, ErrNotAllowed for one whom an administrator has refused.
 func linkedTo(tx *sql.Tx, issuer, subject string) (name string, err error) {
 	var data []byte
 	err = tx.QueryRow("SELECT user, data FROM link WHERE issuer = ? AND subject = ?", issuer, subject).Scan(&name, &data)
@@ -69,6 +71,9 @@ func linkedTo(tx *sql.Tx, issuer, subject string) (name string, err error) {
 	var l link
 	if err := json.Unmarshal(data, &l); err != nil {
 		return "", fmt.Errorf("link of %q: %w", name, err)
+	}
+	if l.Refused != "" {
+		return "", fmt.Errorf("%w: %q was taken from %q, only \"edge user link\" gives it back", sessions.ErrNotAllowed, subject, l.Refused)
 	}
 	rec, err := readIn(tx, name)
 	if errors.Is(err, sessions.ErrNoUser) || err == nil && rec.Created != l.Account {
@@ -106,11 +111,17 @@ func (s *Store) linkByEmail(tx *sql.Tx, who sessions.Stranger) (name string, err
 	return name, s.putLink(tx, name, rec, who.Origin)
 }
 
-// createLinked makes an account without a password. ErrTaken: a name that somebody has is not given to a second one, whoever says so.
-func (s *Store) createLinked(tx *sql.Tx, who sessions.Stranger) (name string, err error) {
+// createLinked makes an account without a password. ErrTaken: a name that somebody has is not given to a second one, whoever says so, nor one that
+// is listed. A name that looks like an e-mail address is taken for one by whoever is told of it, so it must be the verified one.
+func (s *Store) createLinked(tx *sql.Tx, who sessions.Stranger, terms sessions.Terms) (name string, err error) {
 	name, err = Canonical(who.Name)
-	if err != nil {
+	switch {
+	case err != nil:
 		return "", err
+	case strings.Contains(name, "@") && name != who.Email:
+		return "", fmt.Errorf("%w: the name %q is an e-mail address, but not the verified one", sessions.ErrNotAllowed, name)
+	case terms.Listed != nil && terms.Listed(name):
+		return "", fmt.Errorf("%w: access lists %q, only \"edge user add\" makes it", sessions.ErrTaken, name)
 	}
 	rec, err := s.draft(Account{Name: name, Email: who.Email})
 	if err != nil {
@@ -160,6 +171,15 @@ func noteGroups(tx *sql.Tx, name string, who sessions.Stranger) error {
 
 // Link implements sessions.Links.
 func (s *Store) Link(ctx context.Context, name string, o sessions.Origin) error {
+	return s.link(ctx, name, o, false)
+}
+
+// Readmit is Link by an administrator: it also links who was refused by Unlink or Remove.
+func (s *Store) Readmit(ctx context.Context, name string, o sessions.Origin) error {
+	return s.link(ctx, name, o, true)
+}
+
+func (s *Store) link(ctx context.Context, name string, o sessions.Origin, refused bool) error {
 	return s.change(ctx, name, func(tx *sql.Tx, name string) error {
 		rec, err := readIn(tx, name)
 		if err != nil {
@@ -167,7 +187,7 @@ func (s *Store) Link(ctx context.Context, name string, o sessions.Origin) error 
 		}
 		owner, err := linkedTo(tx, o.Issuer, o.Subject)
 		switch {
-		case errors.Is(err, sessions.ErrNotLinked):
+		case errors.Is(err, sessions.ErrNotLinked), refused && errors.Is(err, sessions.ErrNotAllowed):
 			return s.putLink(tx, name, rec, o)
 		case err != nil:
 			return err
@@ -178,25 +198,32 @@ func (s *Store) Link(ctx context.Context, name string, o sessions.Origin) error 
 	})
 }
 
-// Unlink takes an account's links to a provider and the groups from there, and ends its sessions; issuer "" is every provider. It says how many
-// links there were. ErrNoUser.
+// Unlink takes an account's links to a provider and the groups from there, and ends its sessions; issuer "" is every provider. Whom it was linked to
+// is refused until Readmit: else the next login would link them again, by e-mail, or make another account. It says how many links there were.
+// ErrNoUser.
 func (s *Store) Unlink(ctx context.Context, name, issuer string) (n int64, err error) {
 	err = s.change(ctx, name, func(tx *sql.Tx, name string) error {
 		rec, err := readIn(tx, name)
 		if err != nil {
 			return err
 		}
-		res, err := tx.Exec("DELETE FROM link WHERE user = ?1 AND (issuer = ?2 OR ?2 = '')", name, issuer)
-		if err != nil {
-			return err
-		}
-		if n, err = res.RowsAffected(); err != nil {
+		if n, err = refuseLinks(tx, name, issuer); err != nil {
 			return err
 		}
 		maps.DeleteFunc(rec.Elsewhere, func(of string, _ []string) bool { return of == issuer || issuer == "" })
 		return errors.Join(setField(tx, name, "$.elsewhere", rec.Elsewhere), bump(tx, name))
 	})
 	return n, err
+}
+
+// Elsewhere gives the groups of an account that are not its own, by the issuer that says them. ErrNoUser.
+func (s *Store) Elsewhere(ctx context.Context, name string) (map[string][]string, error) {
+	name, err := Canonical(name)
+	if err != nil {
+		return nil, err
+	}
+	rec, _, err := s.read(ctx, name)
+	return rec.Elsewhere, err
 }
 
 // Links gives what an account is linked to.
@@ -237,7 +264,13 @@ func (s *Store) LinkedAt(ctx context.Context, name string) (issuers []string, er
 	return issuers, err
 }
 
-func dropLinks(tx *sql.Tx, name string) error {
-	_, err := tx.Exec("DELETE FROM link WHERE user = ?", name)
-	return err
+// refuseLinks ends an account's links at a provider, or at all (""), so that those whom they were of come in no more by themselves. An older binary
+// takes such a row for the link of an account that has gone.
+func refuseLinks(tx *sql.Tx, name, issuer string) (n int64, err error) {
+	const end = `UPDATE link SET user = '', data = json_set(data, '$.refused', user) WHERE user = ?1 AND (issuer = ?2 OR ?2 = '')`
+	res, err := tx.Exec(end, name, issuer)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
 }

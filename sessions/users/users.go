@@ -76,6 +76,8 @@ type Account struct {
 	Email    string    `json:"email,omitempty"`
 	Disabled bool      `json:"disabled"`
 	Created  time.Time `json:"created"`
+
+	Elsewhere map[string][]string `json:"elsewhere,omitempty"` // groups beside those, by the issuer that says them; only List tells it
 }
 
 // Open opens the users of the folder dir (statefile.Dir), made if missing.
@@ -335,14 +337,15 @@ func (s *Store) Enable(ctx context.Context, name string) error {
 	return s.set(ctx, name, "$.disabled", false, false)
 }
 
-// Remove deletes the account and ends its sessions. ErrNoUser.
+// Remove deletes the account and ends its sessions. Whom it was linked to is refused, as by Unlink. ErrNoUser.
 func (s *Store) Remove(ctx context.Context, name string) error {
 	return s.change(ctx, name, func(tx *sql.Tx, name string) error {
 		res, err := tx.Exec("DELETE FROM user WHERE name = ?", name)
 		if err := changed(res, err, sessions.ErrNoUser); err != nil {
 			return err
 		}
-		return errors.Join(dropPasskeys(tx, name), dropLinks(tx, name), bump(tx, name))
+		_, err = refuseLinks(tx, name, "")
+		return errors.Join(err, dropPasskeys(tx, name), bump(tx, name))
 	})
 }
 
@@ -363,7 +366,7 @@ func (s *Store) List(ctx context.Context) (accounts []Account, err error) {
 		if err := json.Unmarshal(data, &rec); err != nil {
 			return nil, fmt.Errorf("user %q: %w", name, err)
 		}
-		accounts = append(accounts, Account{name, slices.Clip(append([]string{}, rec.Groups...)), rec.Email, rec.Disabled, time.UnixMilli(rec.Created).UTC()})
+		accounts = append(accounts, Account{name, slices.Clip(append([]string{}, rec.Groups...)), rec.Email, rec.Disabled, time.UnixMilli(rec.Created).UTC(), rec.Elsewhere})
 	}
 	return slices.Clip(accounts), rows.Err()
 }
