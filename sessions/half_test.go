@@ -78,9 +78,9 @@ func TestHalfEndsWithItsLogin(t *testing.T) {
 func TestStepUpKeepsTheAge(t *testing.T) {
 	w := newWorld(t)
 	began := w.clock.Now()
-	b, p, seed := w.stepUp()
+	b, _, seed := w.stepUp()
 	w.clock.pass(9 * time.Minute)
-	p = b.get("https://" + vault + "/")
+	p := b.get("https://" + vault + "/")
 	b.sees(b.give(p, "code", w.code(seed, 0)), "alice at /")
 	list, err := w.Logins(t.Context(), "alice")
 	if err != nil || len(list) != 2 || !list[0].Since.Equal(began) || list[0].Level != AAL2 || !list[0].Expires.Equal(began.Add(w.conf.Lifetime)) {
