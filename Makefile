@@ -57,7 +57,7 @@ check:
 	go tool staticcheck ./...
 	@echo "go test -race, beside go test of the root"; out=$$(mktemp); \
 	go test -race -pgo=off -timeout 14m $$(go list ./... | grep -vx edge) >$$out 2>&1 & packages=$$!; trap 'kill $$packages; exit 1' INT TERM; \
-	go test -pgo=off -timeout 14m -skip '$(LARGER)' .; root=$$?; \
+	go test -timeout 14m -skip '$(LARGER)' .; root=$$?; \
 	wait $$packages; status=$$?; cat $$out; rm -f $$out; exit $$((root + status))
 	go test -race -pgo=off -timeout 14m -run '$(RACED)' .
 	go test -run '$(LARGER)' . ./conf ./edge/accesslog ./edge/h1 ./edge/proxy ./edge/static ./edge/upstream ./edge/wire
