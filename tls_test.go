@@ -221,7 +221,7 @@ func policyEdge(t *testing.T, more string) (p *proc, ca, other *signed) {
 	return startIn(t, dir, "edge", text+policySites(webApp(t))+more), ca, other
 }
 
-// A connection is good for the names that ask the same of TLS as the one that it was made for, and for no other: 421. By both protocols, and for
+// 45: a connection is good for the names that ask the same of TLS as the one that it was made for, and for no other: 421. By both protocols, and for
 // names with a wildcard, in capitals, of nobody, and none.
 func TestPolicies(t *testing.T) {
 	p, ca, other := policyEdge(t, "")

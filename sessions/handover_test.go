@@ -53,8 +53,8 @@ func TestHandOverCode(t *testing.T) {
 			w.users.set("alice", "correct horse", 2)
 			nobody(t, w, victim, address)
 		},
-		"after 60 s": func(t *testing.T, w *world, victim *browser, address string) {
-			w.clock.pass(60 * time.Second)
+		"after 30 s": func(t *testing.T, w *world, victim *browser, address string) {
+			w.clock.pass(30*time.Second + time.Millisecond)
 			nobody(t, w, victim, address)
 		},
 		"damaged": func(t *testing.T, w *world, victim *browser, address string) {

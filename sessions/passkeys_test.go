@@ -199,6 +199,7 @@ func TestBadEnrolment(t *testing.T) {
 	if n := len(w.users.all["alice"].passkeys) + len(w.users.all["bob"].passkeys); n > 0 {
 		t.Errorf("%d passkeys", n)
 	}
+	// 52: a body without end
 	r := b.once("POST", &url.URL{Scheme: "https", Host: loginHost, Path: "/passkey/begin"}, url.Values{"for": {strings.Repeat("x", maxForm)}})
 	if r.status != http.StatusRequestEntityTooLarge {
 		t.Errorf("a large body: %d", r.status)
