@@ -111,22 +111,35 @@ func (s *Service) surplus(cookie []byte) (del []*http.Cookie) {
 	if _, count := onlyCookie(cookie, sessionCookie); count > 1 {
 		del = append(del, newCookie(sessionCookie, "", -1))
 	}
-	var alive []flow
-	for rest := cookie; len(rest) > 0 && len(del)+len(alive) < 8*maxFlows; {
+	return surplusOf(del, cookie, flowPrefix, maxFlows, s.openFlow)
+}
+
+// underWay is something begun that a browser keeps sealed in a cookie of its own.
+type underWay interface {
+	cookieName() string
+	issued() int64 // Unix milliseconds
+}
+
+func (f flow) issued() int64 { return f.Issued }
+
+// surplusOf deletes, beside del, the cookies of one kind that are in the way of one more: those that open does not know, and the oldest beyond most.
+func surplusOf[T underWay](del []*http.Cookie, cookie []byte, prefix string, most int, open func(name, value string) (T, bool)) []*http.Cookie {
+	var alive []T
+	for rest := cookie; len(rest) > 0 && len(del)+len(alive) < 8*most; {
 		var pair []byte
 		pair, rest = nextCookie(rest)
 		name, value, _ := strings.Cut(string(pair), "=")
-		if !strings.HasPrefix(name, flowPrefix) {
+		if !strings.HasPrefix(name, prefix) {
 			continue
 		}
-		if f, ok := s.openFlow(name, value); ok {
-			alive = append(alive, f)
+		if b, ok := open(name, value); ok {
+			alive = append(alive, b)
 		} else {
 			del = append(del, newCookie(name, "", -1))
 		}
 	}
-	slices.SortFunc(alive, func(a, b flow) int { return cmp.Compare(a.Issued, b.Issued) })
-	for len(alive) >= maxFlows {
+	slices.SortFunc(alive, func(a, b T) int { return cmp.Compare(a.issued(), b.issued()) })
+	for len(alive) >= most {
 		del, alive = append(del, newCookie(alive[0].cookieName(), "", -1)), alive[1:]
 	}
 	return del

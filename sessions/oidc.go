@@ -1,7 +1,6 @@
 package sessions
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -13,7 +12,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -111,26 +109,10 @@ func (p *loginPages) sendTo(w http.ResponseWriter, r *http.Request, at *conf.Pro
 
 // surplusTrips deletes the cookies of dead journeys, and of the oldest beyond maxTrips.
 func (p *loginPages) surplusTrips(cookie []byte) (del []*http.Cookie) {
-	var alive []journey
-	for rest := cookie; len(rest) > 0 && len(del)+len(alive) < 8*maxTrips; {
-		var pair []byte
-		pair, rest = nextCookie(rest)
-		name, value, _ := strings.Cut(string(pair), "=")
-		if !strings.HasPrefix(name, tripPrefix) {
-			continue
-		}
-		if j, ok := p.openTrip(name, value); ok {
-			alive = append(alive, j)
-		} else {
-			del = append(del, newCookie(name, "", -1))
-		}
-	}
-	slices.SortFunc(alive, func(a, b journey) int { return cmp.Compare(a.Issued, b.Issued) })
-	for len(alive) >= maxTrips {
-		del, alive = append(del, newCookie(alive[0].cookieName(), "", -1)), alive[1:]
-	}
-	return del
+	return surplusOf(nil, cookie, tripPrefix, maxTrips, p.openTrip)
 }
+
+func (j journey) issued() int64 { return j.Issued }
 
 func (s *Service) openTrip(name, value string) (j journey, ok bool) {
 	ok = s.db.trips.open(name, value, &j) && s.db.now().Sub(time.UnixMilli(j.Issued)) <= tripLife
