@@ -89,6 +89,8 @@ func FuzzFrames(f *testing.F) {
 		if cap(c.out)+cap(c.spare) > 2*mostOut+mostControl+64<<10 {
 			t.Errorf("%d bytes of buffers", cap(c.out)+cap(c.spare))
 		}
+		p.mu.Lock() // a write that somebody began aside may end after Serve
+		defer p.mu.Unlock()
 		if limit := 2000 + 100*len(frames); p.took > limit {
 			t.Errorf("%d bytes of answers to %d", p.took, len(frames))
 		}
