@@ -16,7 +16,6 @@ import (
 	"os"
 	"sync"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -101,13 +100,13 @@ func (c *Conn) Read(p []byte) (int, error) {
 	case c.dry:
 		return 0, ErrDry
 	}
-	n, err := call(unix.SYS_READ, c.fd, p)
+	n, err := read(c.fd, p)
 	if err == unix.EAGAIN {
 		c.dry = true
 		return 0, ErrDry
 	}
 	c.dry = n < len(p)
-	return c.read(p, n, err)
+	return c.got(p, n, err)
 }
 
 // await is Read outside of Wait.
@@ -118,16 +117,16 @@ func (c *Conn) await(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return c.read(p, c.came, c.cut)
+	return c.got(p, c.came, c.cut)
 }
 
 func (c *Conn) arriving(fd uintptr) bool {
-	c.came, c.cut = call(unix.SYS_READ, int(fd), c.in)
+	c.came, c.cut = read(int(fd), c.in)
 	return c.cut != unix.EAGAIN
 }
 
-// read says in Go's words what the kernel said.
-func (c *Conn) read(p []byte, n int, err syscall.Errno) (int, error) {
+// got says in Go's words what the kernel said.
+func (c *Conn) got(p []byte, n int, err syscall.Errno) (int, error) {
 	switch {
 	case err != 0:
 		return 0, c.opError("read", err)
@@ -139,20 +138,6 @@ func (c *Conn) read(p []byte, n int, err syscall.Errno) (int, error) {
 
 func (c *Conn) opError(op string, err syscall.Errno) error {
 	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError(op, err)}
-}
-
-// call reads or writes without a word to the scheduler: fd must not block.
-func call(number uintptr, fd int, p []byte) (int, syscall.Errno) {
-	for {
-		n, _, err := syscall.RawSyscall(number, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
-		switch err {
-		case 0:
-			return int(n), 0
-		case unix.EINTR:
-		default:
-			return 0, err
-		}
-	}
 }
 
 // Room for what is joined: four or sixteen of TLS's records, and what they add.
@@ -236,7 +221,7 @@ func (c *Conn) write(p []byte) (int, error) {
 
 func (c *Conn) leaving(fd uintptr) bool {
 	for len(c.out) > 0 {
-		n, err := call(unix.SYS_WRITE, int(fd), c.out)
+		n, err := write(int(fd), c.out)
 		switch err {
 		case 0:
 			c.out = c.out[n:]

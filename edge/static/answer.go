@@ -1,6 +1,7 @@
 package static
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -72,7 +73,7 @@ func (a *answer) find(dir *folder, name string) error {
 	if folder {
 		name += "index.html"
 	}
-	err := dir.open(&a.file, name)
+	err := dir.open(&a.file, name, a.x.Record.Start)
 	if err == errFolder && folder {
 		err = os.ErrNotExist // a folder called index.html
 	}
@@ -147,7 +148,7 @@ func (a *answer) engage() bool {
 
 // beside opens what lies compressed beside the file. If it is older it was forgotten.
 func (a *answer) beside(c coding) bool {
-	if err := a.dir.open(&a.ready, a.name+codings[c].ending); err != nil {
+	if err := a.dir.open(&a.ready, a.name+codings[c].ending, a.x.Record.Start); err != nil {
 		return false
 	}
 	if a.ready.stat.Mtim.Nano() < a.file.stat.Mtim.Nano() {
@@ -256,7 +257,7 @@ func (a *answer) all() {
 	switch {
 	case err != nil || a.isHead():
 	case a.onWay:
-		a.limited = io.LimitedReader{R: a.sent.reader(), N: a.sent.stat.Size}
+		a.limited = io.LimitedReader{R: a.sent.content(), N: a.sent.stat.Size}
 		err = a.whole(compress(a.x, &a.limited, a.coding))
 	default:
 		err = a.write(span{0, length})
@@ -299,6 +300,10 @@ var errCut = errors.New("the file has become shorter meanwhile")
 
 // write sends a part of the file's bytes.
 func (a *answer) write(s span) error {
+	if data := a.sent.data; data != nil {
+		_, err := a.x.Write(data[s.start : s.start+s.length])
+		return err
+	}
 	if s.length <= atOnce {
 		b := a.buf[:s.length]
 		if err := a.sent.readAt(b, s.start); err != nil {
@@ -349,4 +354,12 @@ func (f *file) reader() *os.File {
 		f.os = os.NewFile(uintptr(f.fd), "")
 	}
 	return f.os
+}
+
+// content gives what the file holds, once.
+func (f *file) content() io.Reader {
+	if f.data != nil {
+		return bytes.NewReader(f.data)
+	}
+	return f.reader()
 }

@@ -21,22 +21,23 @@ type folder struct {
 	fd       int      // dir's
 	dev, ino uint64
 	seen     atomic.Int64 // when Root named it last, in nanoseconds of Unix time
+	kept     kept
 }
 
 // fresh is how long what Root names is believed without a look, so that a busy site does not pay for one with each request. Nobody who swaps a folder
 // and then purges a cache, or reloads a page, is as quick.
 const fresh = 10 * time.Millisecond
 
-// isFresh says whether Root named d about now. Requests do not come here in the order in which they began.
-func (d *folder) isFresh(now time.Time) bool {
-	age := time.Duration(now.UnixNano() - d.seen.Load())
+// isFresh says whether what was seen is believed. Requests do not come here in the order in which they began.
+func isFresh(seen, now time.Time) bool {
+	age := now.Sub(seen)
 	return -fresh < age && age < fresh
 }
 
 // folder gives the folder that Root names now. It is opened only if it is another one than before. stat is scratch space.
 func (f *Files) folder(now time.Time, stat *unix.Stat_t) (*folder, error) {
 	d := f.now.Load()
-	if d != nil && d.isFresh(now) {
+	if d != nil && isFresh(time.Unix(0, d.seen.Load()), now) {
 		return d, nil
 	}
 	if err := unix.Stat(f.Root, stat); err != nil {
@@ -83,14 +84,18 @@ func (d *folder) close() {
 type file struct {
 	fd   int // -1: none is open
 	stat unix.Stat_t
+	data []byte   // all that it holds; nil: it is to be read
 	os   *os.File // owns fd, if it has been asked for
 }
 
 // open opens the regular file of this name: nothing hidden, nothing outside, nothing that would have to be waited for. Its error for a folder is
-// errFolder. This is where a cache of open files would stand.
-func (d *folder) open(f *file, name string) error {
+// errFolder. A small one that is asked for again and again may be one that was open a moment before now.
+func (d *folder) open(f *file, name string, now time.Time) error {
 	if !plain(name) {
 		return fs.ErrNotExist
+	}
+	if d.kept.give(f, name, now) {
+		return nil
 	}
 	fd, err := d.descriptor(name, 0)
 	if err != nil {
@@ -102,6 +107,7 @@ func (d *folder) open(f *file, name string) error {
 	case err != nil:
 		err = &fs.PathError{Op: "fstat", Path: name, Err: err}
 	case f.stat.Mode&unix.S_IFMT == unix.S_IFREG:
+		d.kept.see(f, name, now)
 		return nil
 	case f.stat.Mode&unix.S_IFMT == unix.S_IFDIR:
 		err = errFolder
@@ -120,7 +126,7 @@ func (f *file) close() {
 	case f.fd >= 0:
 		unix.Close(f.fd)
 	}
-	f.fd, f.os = -1, nil
+	f.fd, f.data, f.os = -1, nil, nil
 }
 
 // openFlags: a named pipe must not hold the request.
