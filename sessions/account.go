@@ -64,14 +64,14 @@ func (p *loginPages) showAccount(w http.ResponseWriter, r *http.Request, status 
 }
 
 // refuseAccount shows the page again, with the reason in the section where the form is.
-func (p *loginPages) refuseAccount(w http.ResponseWriter, r *http.Request, l *live, section string, err error) {
+func (p *loginPages) refuseAccount(w http.ResponseWriter, r *http.Request, l *live, at place, err error) {
 	status, text, ok := refusal(w, r, err)
 	if !ok {
 		p.failed(w, r, err)
 		return
 	}
 	v := p.view()
-	v.ErrorIn, v.Error = section, text
+	v.place, v.Error = at, text
 	p.showAccount(w, r, status, l, v)
 }
 
@@ -162,7 +162,7 @@ var (
 func (p *loginPages) changePassword(w http.ResponseWriter, r *http.Request, l *live) {
 	form := r.PostForm
 	if form.Get("new") != form.Get("again") {
-		p.refuseAccount(w, r, l, "password", errDiffer)
+		p.refuseAccount(w, r, l, place{ErrorIn: "password"}, errDiffer)
 		return
 	}
 	_, err := p.newPassword(w, r, l, form.Get("current"), form.Get("new"))
@@ -170,7 +170,7 @@ func (p *loginPages) changePassword(w http.ResponseWriter, r *http.Request, l *l
 		err = errCurrent
 	}
 	if err != nil {
-		p.refuseAccount(w, r, l, "password", err)
+		p.refuseAccount(w, r, l, place{ErrorIn: "password"}, err)
 		return
 	}
 	done(w, "password")

@@ -56,14 +56,14 @@ func (p *loginPages) halfway(w http.ResponseWriter, r *http.Request, user User, 
 }
 
 // halfOf is whose login of this browser is half done, and what for; not ok: nobody's, or for too long, or the user's password changed since, or it was
-// ended as whole ones are.
+// ended as whole ones are, or began in a way that is no more.
 func (p *loginPages) halfOf(r *http.Request) (user User, req *request, ok bool, err error) {
 	value, _ := onlyCookie(cookieField(r), halfCookie)
 	var h half
 	if len(value) == 0 || !p.db.factors.halves.open(halfCookie, string(value), &h) {
 		return User{}, nil, false, nil
 	}
-	if p.db.now().Sub(time.UnixMilli(h.Issued)) > halfLife {
+	if p.db.now().Sub(time.UnixMilli(h.Issued)) > halfLife || p.conf.Elsewhere && h.byPassword() {
 		return User{}, h.Request, false, nil
 	}
 	user, err = p.users.Get(r.Context(), h.User)
@@ -77,6 +77,10 @@ func (p *loginPages) halfOf(r *http.Request) (user User, req *request, ok bool, 
 	ended, err := p.db.halfEnded(r.Context(), h)
 	return user, h.Request, err == nil && !ended, err
 }
+
+// byPassword says whether a password alone has begun this login, and not a provider's word or a login that there is: the configuration may have become one
+// in which nobody logs in so any more.
+func (h half) byPassword() bool { return h.Origin == nil && h.Login == uuid.Nil }
 
 // halvesOf names halves that end together: all there are, a user's, or those by the word of a provider. They have no rows, so what ends them is kept,
 // beside the codes and as long as they could live: one byte longer than a code's hash, so that it never is one's.

@@ -62,6 +62,7 @@ func (p *loginPages) oidcRoutes() map[string]route {
 		paths[base] = route{post: func(w http.ResponseWriter, r *http.Request) { p.depart(w, r, at) }}
 		paths[base+"/callback"] = route{onlyGet: true, get: func(w http.ResponseWriter, r *http.Request) { p.arrive(w, r, at) }}
 		paths[base+"/backchannel"] = route{server: func(w http.ResponseWriter, r *http.Request) { p.farewell(w, r, at) }}
+		paths["/account"+base+"/unlink"] = route{post: func(w http.ResponseWriter, r *http.Request) { p.unlink(w, r, at) }}
 		paths["/account"+base] = route{post: func(w http.ResponseWriter, r *http.Request) { p.departToLink(w, r, at) }}
 	}
 	return paths
@@ -70,6 +71,7 @@ func (p *loginPages) oidcRoutes() map[string]route {
 // depart sends the browser to a provider.
 func (p *loginPages) depart(w http.ResponseWriter, r *http.Request, at *conf.Provider) {
 	if req, v, ok := p.request(w, r, r.PostForm.Get("f")); ok {
+		v.Site = at.Title
 		p.sendTo(w, r, at, journey{Request: req}, func(err error) { p.refuse(w, r, eventLogin, "login", v, err) })
 	}
 }
@@ -81,7 +83,7 @@ func (p *loginPages) departToLink(w http.ResponseWriter, r *http.Request, at *co
 	if !ok {
 		return
 	}
-	p.sendTo(w, r, at, journey{Link: l.id}, func(err error) { p.refuseAccount(w, r, l, "providers", err) })
+	p.sendTo(w, r, at, journey{Link: l.id}, func(err error) { p.refuseAccount(w, r, l, place{"providers", at.Title}, err) })
 }
 
 func (p *loginPages) sendTo(w http.ResponseWriter, r *http.Request, at *conf.Provider, j journey, refuse func(error)) {
@@ -146,15 +148,7 @@ func (p *loginPages) arrive(w http.ResponseWriter, r *http.Request, at *conf.Pro
 		p.own(func(w http.ResponseWriter, r *http.Request, l *live) { p.link(w, r, at, j, l) })(w, r)
 		return
 	}
-	blob := ""
-	if j.Request != nil {
-		var err error
-		if blob, err = p.db.blobs.seal("", j.Request); err != nil {
-			p.down(w, r, err)
-			return
-		}
-	}
-	req, v, ok := p.request(w, r, blob) // as if it had just come: its virtual host may have gone
+	req, v, ok := p.asIfCome(w, r, j.Request)
 	if !ok {
 		return
 	}
@@ -206,7 +200,7 @@ func (p *loginPages) refuseStranger(w http.ResponseWriter, r *http.Request, at *
 		return
 	}
 	p.note(r, Entry{Event: eventLogin, Result: Refused, Detail: at.Name + ": " + err.Error()})
-	v.Error = text
+	v.Error, v.Site = text, at.Title
 	p.show(w, r, status, "login", v)
 }
 
@@ -238,7 +232,7 @@ func (p *loginPages) link(w http.ResponseWriter, r *http.Request, at *conf.Provi
 		err = p.users.Link(r.Context(), l.User, who.Origin)
 	}
 	if err != nil {
-		p.refuseAccount(w, r, l, "providers", err)
+		p.refuseAccount(w, r, l, place{"providers", at.Title}, err)
 		return
 	}
 	p.note(r, Entry{Event: EventLinked, User: l.User, Session: l.id.String(), Detail: at.Name})

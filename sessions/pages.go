@@ -193,6 +193,13 @@ func (p *loginPages) admit(w http.ResponseWriter, r *http.Request, user User, le
 		since = user.since
 	}
 	l, err := p.newLogin(w, r, user, level, since)
+	if errors.Is(err, ErrNotLinked) {
+		whole(w, r)
+		if _, v, ok := p.asIfCome(w, r, req); ok {
+			p.refuse(w, r, by, "login", v, err)
+		}
+		return
+	}
 	if err != nil {
 		p.down(w, r, err)
 		return
@@ -236,6 +243,7 @@ var refused = []struct {
 	{ErrLinked, http.StatusConflict},
 	{ErrNotFresh, http.StatusForbidden},
 	{ErrElsewhere, http.StatusForbidden},
+	{ErrLastWay, http.StatusConflict},
 }
 
 // reasonOf gives the error of refused that err is, and its status; nil: nobody who asks can do something about it.
@@ -295,7 +303,8 @@ func (p *loginPages) newLogin(w http.ResponseWriter, r *http.Request, user User,
 	if err := p.Save(r, w, session); err != nil {
 		return nil, err
 	}
-	return &live{made, user}, nil
+	l := &live{made, user}
+	return l, p.stillLinked(w, r, l)
 }
 
 func (p *loginPages) logOut(w http.ResponseWriter, r *http.Request) {

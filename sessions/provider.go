@@ -89,8 +89,17 @@ type Links interface {
 	Linked(ctx context.Context, s Stranger, terms Terms) (User, error)
 	// Link links an account: ErrLinked where another is, ErrNoUser.
 	Link(ctx context.Context, name string, o Origin) error
+	// Forgo takes an account's links to a provider, and the groups from there, as its owner wishes: ErrLastWay where none of these ways in would be
+	// left, ErrNotLinked, ErrNoUser. Whom it was linked to comes in no more by themselves, but Link of the same account lets them in again.
+	Forgo(ctx context.Context, name, issuer string, ways Ways) error
 	// LinkedAt gives the issuers of the providers that an account is linked at. ErrNoUser.
 	LinkedAt(ctx context.Context, name string) (issuers []string, err error)
+}
+
+// Ways are those by which one may log in.
+type Ways struct {
+	Password bool     // by the password, if the account has one
+	Issuers  []string // by a link at one of these providers
 }
 
 // Terms are how one without a linked account comes in.
@@ -110,5 +119,6 @@ var (
 	ErrLinked       = errors.New("your account there is linked to another account here")
 	ErrNotFresh     = errors.New("the other site did not ask you again who you are, or does not say so")
 	ErrElsewhere    = errors.New("please log in at the other site first, then by your passkey")
+	ErrLastWay      = errors.New("you could not log in any more: this is the only way in that your account has")
 	ErrNotLinked    = errors.New("no account here is linked to yours there")
 )

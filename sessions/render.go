@@ -22,13 +22,19 @@ type view struct {
 	Flow     string // the sealed request, passed on by the forms
 	Invite   string // the code of an invitation, passed on by the forms
 	Error    string
-	ErrorIn  string // the section of the account page whose form it is about
+	place           // of Error
 	Done     string // what a form of the account page did
 	Logins   []loginView
 	Again    string // where to start over
 	Register bool   // whether one may make an account
 	Factor   *factorView
 	SendsOn  string // a source for CSP: where a form's answer redirects to, beside this origin
+}
+
+// place is what an error is about.
+type place struct {
+	ErrorIn string // the section of the account page whose form it is
+	Site    string // the provider's title
 }
 
 // choice is how one may log in, beside a passkey.
@@ -54,7 +60,7 @@ var samples = []view{
 	{language: english, Again: "/", Factor: &factorView{}},
 	{
 		language: languages[1], Base: "/.edge", User: "alice", Name: "alice", Host: "wiki.example.org", Flow: "f", Error: ErrBadCredentials.Error(),
-		Again: "/", Register: true, ErrorIn: "password", choice: choice{Providers: []button{{"corp", "Corp"}}, Linked: []providerView{{Linked: true}, {}}}, Logins: []loginView{{Here: true}}, Factor: &factorView{},
+		Again: "/", Register: true, place: place{"password", "Corp"}, choice: choice{Providers: []button{{"corp", "Corp"}}, Linked: []providerView{{button{"corp", "Corp"}, true}, {button{"club", "Club"}, false}}}, Logins: []loginView{{Here: true}}, Factor: &factorView{},
 	},
 }
 

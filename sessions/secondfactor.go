@@ -70,6 +70,16 @@ func (p *loginPages) sealed(req *request) (query string, err error) {
 	return "?f=" + blob, err
 }
 
+// asIfCome is request for one that is under way, as if it had just come: its virtual host may have gone meanwhile.
+func (p *loginPages) asIfCome(w http.ResponseWriter, r *http.Request, req *request) (*request, view, bool) {
+	blob, err := p.sealed(req)
+	if err != nil {
+		p.down(w, r, err)
+		return nil, view{}, false
+	}
+	return p.request(w, r, strings.TrimPrefix(blob, "?f="))
+}
+
 // factorsSection fills in what the templates account-totp and account-passkeys show.
 func (p *loginPages) factorsSection(r *http.Request, l *live, v *view) error {
 	f, err := p.users.Factors(r.Context(), l.User)
@@ -80,12 +90,11 @@ func (p *loginPages) factorsSection(r *http.Request, l *live, v *view) error {
 // askSecond shows the page of the second factor, with what was wrong with the one before.
 func (p *loginPages) askSecond(w http.ResponseWriter, r *http.Request, user User, req *request, wrong error) {
 	f, err := p.users.Factors(r.Context(), user.Name)
-	blob, err2 := p.sealed(req)
-	if err = errors.Join(err, err2); err != nil {
+	if err != nil {
 		p.down(w, r, err)
 		return
 	}
-	_, v, ok := p.request(w, r, strings.TrimPrefix(blob, "?f="))
+	_, v, ok := p.asIfCome(w, r, req)
 	if !ok {
 		return
 	}

@@ -156,7 +156,17 @@ func (a *accounts) Linked(ctx context.Context, s Stranger, _ Terms) (User, error
 
 func (a *accounts) Link(context.Context, string, Origin) error { return ErrNoUser }
 
-func (a *accounts) LinkedAt(context.Context, string) ([]string, error) { return nil, nil }
+func (a *accounts) Forgo(context.Context, string, string, Ways) error { return ErrNotLinked }
+
+// LinkedAt: all that are linked at all are at the one provider that there is.
+func (a *accounts) LinkedAt(_ context.Context, name string) ([]string, error) {
+	for _, linked := range a.linked {
+		if linked == name {
+			return []string{"https://id.test"}, nil
+		}
+	}
+	return nil, nil
+}
 
 func (a *accounts) ChangePassword(ctx context.Context, name, current, password string) (User, error) {
 	if _, err := a.Verify(ctx, name, current); err != nil {

@@ -13,25 +13,31 @@ import (
 
 // logoutToken is one as it should be, but for what change does.
 func (w *world) logoutToken(id string, change func(c map[string]any)) string {
+	return w.logoutTokenOf(w.idp, id, change)
+}
+
+func (w *world) logoutTokenOf(p *provider, id string, change func(c map[string]any)) string {
 	c := map[string]any{
-		"iss": w.idp.server.URL, "aud": "edge", "iat": w.clock.Now().Unix(), "exp": w.clock.Now().Add(2 * time.Minute).Unix(), "jti": id, "sub": "sub-1",
+		"iss": p.server.URL, "aud": "edge", "iat": w.clock.Now().Unix(), "exp": w.clock.Now().Add(2 * time.Minute).Unix(), "jti": id, "sub": "sub-1",
 		"events": map[string]any{logoutEvent: map[string]any{}},
 	}
 	if change != nil {
 		change(c)
 	}
 	text, _ := json.Marshal(c)
-	w.idp.mu.Lock()
-	defer w.idp.mu.Unlock()
-	if w.idp.sign != nil {
-		return w.idp.sign(w.idp, text)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sign != nil {
+		return p.sign(p, text)
 	}
-	return w.idp.signed(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: w.idp.key, KeyID: w.idp.kid}}, text)
+	return p.signed(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: p.key, KeyID: p.kid}}, text)
 }
 
 // sayBye sends a token as the provider does: no browser, no cookie, no origin.
-func (p *process) sayBye(token string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest("POST", "https://login.test/oidc/corp/backchannel", strings.NewReader(url.Values{"logout_token": {token}}.Encode()))
+func (p *process) sayBye(token string) *httptest.ResponseRecorder { return p.sayByeAt("corp", token) }
+
+func (p *process) sayByeAt(name, token string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest("POST", "https://login.test/oidc/"+name+"/backchannel", strings.NewReader(url.Values{"logout_token": {token}}.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	w := httptest.NewRecorder()
 	p.ServeHTTP(w, r)

@@ -53,6 +53,7 @@ type world struct {
 	dir   string
 	idp   *provider
 	at    *conf.Provider
+	all   []*provider // idp, and what a test adds
 	login *conf.Login
 	clock *clock
 	*process
@@ -67,6 +68,7 @@ type process struct {
 
 func newWorld(t testing.TB) *world {
 	w := &world{t: t, dir: t.TempDir(), idp: newProvider(t), clock: &clock{now: time.Now()}}
+	w.all = []*provider{w.idp}
 	w.idp.now = w.clock.Now
 	w.at = w.idp.conf()
 	w.login = &conf.Login{Host: "login.test", Registration: conf.Closed, Idle: time.Hour, Lifetime: 24 * time.Hour, Providers: []*conf.Provider{w.at}}
@@ -168,8 +170,8 @@ func (b *browser) send(method, address string, form url.Values) page {
 		if location == "" || b.stop != "" && strings.HasPrefix(location, b.stop) {
 			return p
 		}
-		if strings.HasPrefix(location, b.w.idp.server.URL) {
-			location = b.w.idp.authorize(location)
+		if at := b.w.providerAt(location); at != nil {
+			location = at.authorize(location)
 			if b.stop != "" && strings.HasPrefix(location, b.stop) {
 				p.header.Set("Location", location)
 				return p
@@ -183,6 +185,16 @@ func (b *browser) send(method, address string, form url.Values) page {
 	}
 	b.w.t.Fatal("redirected for ever")
 	return page{}
+}
+
+// providerAt is whose address it is; nil: no provider's.
+func (w *world) providerAt(address string) *provider {
+	for _, p := range w.all {
+		if strings.HasPrefix(address, p.server.URL+"/") {
+			return p
+		}
+	}
+	return nil
 }
 
 func (b *browser) once(method string, u *url.URL, form url.Values) page {
@@ -212,12 +224,16 @@ func (b *browser) once(method string, u *url.URL, form url.Values) page {
 	return page{w.Code, u, w.Body.String(), w.Header()}
 }
 
-var flowField = regexp.MustCompile(`action="/oidc/corp">\s*(?:<input type="hidden" name="f" value="([^"]*)">)?`)
-
 // press presses the provider's button on a page.
 func (b *browser) press(p page) page {
 	b.w.t.Helper()
-	f := flowField.FindStringSubmatch(p.body)
+	return b.pressFor("corp", p)
+}
+
+// pressFor presses the button of the provider of this name.
+func (b *browser) pressFor(name string, p page) page {
+	b.w.t.Helper()
+	f := regexp.MustCompile(`action="/oidc/` + name + `">\s*(?:<input type="hidden" name="f" value="([^"]*)">)?`).FindStringSubmatch(p.body)
 	if f == nil {
 		b.w.t.Fatalf("no button at %s: %d %s", p.url, p.status, p.body)
 	}
@@ -225,7 +241,7 @@ func (b *browser) press(p page) page {
 	if f[1] != "" {
 		form.Set("f", f[1])
 	}
-	return b.send("POST", "https://login.test/oidc/corp", form)
+	return b.send("POST", "https://login.test/oidc/"+name, form)
 }
 
 // enter opens the wiki and logs in by the provider on the way.

@@ -27,7 +27,8 @@ type link struct {
 	Account int64 `json:"account"` // when that was created
 	Made    int64 `json:"made"`
 
-	Refused string `json:"refused,omitempty"` // the account that it was of, where an administrator has ended it: the row's user is then "", nobody
+	Refused string `json:"refused,omitempty"` // the account that it was of, where it has been ended: the row's user is then "", nobody
+	Forgone bool   `json:"forgone,omitempty"` // by its owner, who may link again; not by an administrator
 }
 
 // Link is an account's at a provider.
@@ -58,21 +59,15 @@ func (s *Store) Linked(ctx context.Context, who sessions.Stranger, terms session
 	return s.Get(ctx, name)
 }
 
-// linkedTo finds the account of a provider's subject: ErrNotLinked, ErrNotAllowed for one whom an administrator has refused.
+// linkedTo finds the account of a provider's subject: ErrNotLinked, ErrNotAllowed for one whose link was ended.
 func linkedTo(tx *sql.Tx, issuer, subject string) (name string, err error) {
-	var data []byte
-	err = tx.QueryRow("SELECT user, data FROM link WHERE issuer = ? AND subject = ?", issuer, subject).Scan(&name, &data)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", sessions.ErrNotLinked
-	}
-	if err != nil {
+	name, l, err := readLink(tx, issuer, subject)
+	switch {
+	case err != nil:
 		return "", err
-	}
-	var l link
-	if err := json.Unmarshal(data, &l); err != nil {
-		return "", fmt.Errorf("link of %q: %w", name, err)
-	}
-	if l.Refused != "" {
+	case l.Forgone:
+		return "", fmt.Errorf("%w: %q has unlinked %q, only the account page there or \"edge user link\" links it again", sessions.ErrNotAllowed, l.Refused, subject)
+	case l.Refused != "":
 		return "", fmt.Errorf("%w: %q was taken from %q, only \"edge user link\" gives it back", sessions.ErrNotAllowed, subject, l.Refused)
 	}
 	rec, err := readIn(tx, name)
@@ -80,6 +75,28 @@ func linkedTo(tx *sql.Tx, issuer, subject string) (name string, err error) {
 		return "", sessions.ErrNotLinked
 	}
 	return name, err
+}
+
+// readLink is the row of a provider's subject, whether or not it counts: ErrNotLinked where there is none.
+func readLink(tx *sql.Tx, issuer, subject string) (name string, l link, err error) {
+	var data []byte
+	err = tx.QueryRow("SELECT user, data FROM link WHERE issuer = ? AND subject = ?", issuer, subject).Scan(&name, &data)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", l, sessions.ErrNotLinked
+	}
+	if err != nil {
+		return "", l, err
+	}
+	if err := json.Unmarshal(data, &l); err != nil {
+		return "", l, fmt.Errorf("link of %q: %w", name, err)
+	}
+	return name, l, nil
+}
+
+// forgone says whether the owner of this very account has unlinked the subject from it.
+func forgone(tx *sql.Tx, name string, rec record, o sessions.Origin) bool {
+	_, l, err := readLink(tx, o.Issuer, o.Subject)
+	return err == nil && l.Forgone && l.Refused == name && l.Account == rec.Created
 }
 
 // linkByEmail links the one account of the stranger's address. An account that is linked to somebody of this provider already is not: the
@@ -174,7 +191,7 @@ func (s *Store) Link(ctx context.Context, name string, o sessions.Origin) error 
 	return s.link(ctx, name, o, false)
 }
 
-// Readmit is Link by an administrator: it also links who was refused by Unlink or Remove.
+// Readmit is Link by an administrator: it also links who was refused by Forgo, Unlink or Remove.
 func (s *Store) Readmit(ctx context.Context, name string, o sessions.Origin) error {
 	return s.link(ctx, name, o, true)
 }
@@ -187,7 +204,7 @@ func (s *Store) link(ctx context.Context, name string, o sessions.Origin, refuse
 		}
 		owner, err := linkedTo(tx, o.Issuer, o.Subject)
 		switch {
-		case errors.Is(err, sessions.ErrNotLinked), refused && errors.Is(err, sessions.ErrNotAllowed):
+		case errors.Is(err, sessions.ErrNotLinked), errors.Is(err, sessions.ErrNotAllowed) && (refused || forgone(tx, name, rec, o)):
 			return s.putLink(tx, name, rec, o)
 		case err != nil:
 			return err
@@ -214,6 +231,51 @@ func (s *Store) Unlink(ctx context.Context, name, issuer string) (n int64, err e
 		return errors.Join(setField(tx, name, "$.elsewhere", rec.Elsewhere), bump(tx, name))
 	})
 	return n, err
+}
+
+// Forgo implements sessions.Links. That a way in is left is looked at in the same transaction: of two providers that are unlinked at the same time one
+// stays.
+func (s *Store) Forgo(ctx context.Context, name, issuer string, ways sessions.Ways) error {
+	return s.change(ctx, name, func(tx *sql.Tx, name string) error {
+		rec, err := readIn(tx, name)
+		if err != nil {
+			return err
+		}
+		at, err := issuersOf(tx, name, rec)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(at, issuer) {
+			return sessions.ErrNotLinked
+		}
+		other := func(of string) bool { return of != issuer && slices.Contains(ways.Issuers, of) }
+		if !(ways.Password && rec.Hash != "") && !slices.ContainsFunc(at, other) {
+			return sessions.ErrLastWay
+		}
+		const end = `UPDATE link SET user = '', data = json_set(data, '$.refused', user, '$.forgone', json('true')) WHERE user = ? AND issuer = ?`
+		if _, err := tx.Exec(end, name, issuer); err != nil {
+			return err
+		}
+		delete(rec.Elsewhere, issuer)
+		return setField(tx, name, "$.elsewhere", rec.Elsewhere)
+	})
+}
+
+// issuersOf are those at which an account has links that count.
+func issuersOf(tx *sql.Tx, name string, rec record) (list []string, err error) {
+	rows, err := tx.Query("SELECT DISTINCT issuer FROM link WHERE user = ? AND json_extract(data, '$.account') = ?", name, rec.Created)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var issuer string
+		if err := rows.Scan(&issuer); err != nil {
+			return nil, err
+		}
+		list = append(list, issuer)
+	}
+	return list, rows.Err()
 }
 
 // Elsewhere gives the groups of an account that are not its own, by the issuer that says them. ErrNoUser.
@@ -264,9 +326,13 @@ func (s *Store) LinkedAt(ctx context.Context, name string) (issuers []string, er
 	return issuers, err
 }
 
-// refuseLinks ends an account's links at a provider, or at all (""), so that those whom they were of come in no more by themselves. An older binary
-// takes such a row for the link of an account that has gone.
+// refuseLinks ends an account's links at a provider, or at all (""), so that those whom they were of come in no more by themselves, nor whom its owner
+// has unlinked before. An older binary takes such a row for the link of an account that has gone.
 func refuseLinks(tx *sql.Tx, name, issuer string) (n int64, err error) {
+	const again = `UPDATE link SET data = json_remove(data, '$.forgone') WHERE user = '' AND json_extract(data, '$.refused') = ?1 AND (issuer = ?2 OR ?2 = '')`
+	if _, err := tx.Exec(again, name, issuer); err != nil {
+		return 0, err
+	}
 	const end = `UPDATE link SET user = '', data = json_set(data, '$.refused', user) WHERE user = ?1 AND (issuer = ?2 OR ?2 = '')`
 	res, err := tx.Exec(end, name, issuer)
 	if err != nil {
