@@ -160,6 +160,108 @@ func TestAProvidersWordAges(t *testing.T) {
 	b.unknown("https://" + wiki + "/")
 }
 
+// Who unlinks a provider while somebody is on the way in by it keeps them out: before the second factor, and while the login is being made.
+func TestUnlinkedMeanwhile(t *testing.T) {
+	t.Run("before the second factor", func(t *testing.T) {
+		w, _ := withProvider(t)
+		owner := w.browser()
+		owner.logIn("https://" + wiki + "/")
+		seed, _ := w.enrol(owner, owner.get(login+"/account/totp"))
+		w.clock.pass(time.Minute)
+		b := w.browser()
+		p := b.byProvider(b.get("https://" + wiki + "/"))
+		wantPage(t, p, http.StatusOK, "One more proof")
+		delete(w.users.linked, "sub-1")
+		wantPage(t, b.give(p, "code", w.code(seed, 0)), http.StatusForbidden, "no account here is linked")
+		if b.jar[loginHost][ssoCookie] != "" || len(w.logins("alice")) != 1 {
+			t.Errorf("there is a session: %+v", w.logins("alice"))
+		}
+	})
+	t.Run("while the login is made", func(t *testing.T) {
+		w, _ := withProvider(t)
+		b := w.browser()
+		p := b.get("https://" + wiki + "/")
+		w.users.during = func() { delete(w.users.linked, "sub-1") } // after Linked has found the account
+		wantPage(t, b.byProvider(p), http.StatusForbidden, "no account here is linked")
+		w.users.during = nil
+		if b.jar[loginHost][ssoCookie] != "" || len(w.logins("alice")) != 0 {
+			t.Errorf("there is a session: %+v", w.logins("alice"))
+		}
+	})
+}
+
+// Where nobody logs in by password any more, a login that a password has begun gets no further; what a provider has begun does, and what is to make a login
+// that there is worth more.
+func TestHalfByPasswordWhereNoneCounts(t *testing.T) {
+	enrol := func(w *world) (seed string) {
+		owner := w.browser()
+		owner.logIn("https://" + wiki + "/")
+		seed, _ = w.enrol(owner, owner.get(login+"/account/totp"))
+		w.clock.pass(time.Minute)
+		return seed
+	}
+	elsewhere := func(w *world) {
+		changed := *w.conf
+		changed.Elsewhere = true
+		s := New(w.db, w.users, &changed, w.hosts)
+		s.Providers = w.Providers
+		w.Service = s
+	}
+	for name, next := range map[string]func(w *world, b *browser, p page, seed string) page{
+		"a code":   func(w *world, b *browser, p page, seed string) page { return b.give(p, "code", w.code(seed, 0)) },
+		"the page": func(_ *world, b *browser, _ page, _ string) page { return b.get(second) },
+		"the password": func(_ *world, b *browser, _ page, _ string) page {
+			return b.post(login+"/login", url.Values{"name": {"alice"}, "password": {"correct horse"}})
+		},
+	} {
+		t.Run("by a password: "+name, func(t *testing.T) {
+			w, _ := withProvider(t)
+			seed := enrol(w)
+			b, p := w.half("https://" + wiki + "/")
+			elsewhere(w)
+			p = next(w, b, p, seed)
+			if b.jar[loginHost][ssoCookie] != "" || strings.Contains(p.body, "at /") || name != "the password" && !strings.Contains(p.body, "<h1>Log in</h1>") {
+				t.Errorf("%s: %d %s", p.url, p.status, p.body)
+			}
+			if name == "a code" {
+				b.sees(b.give(b.byProvider(p), "code", w.code(seed, 1)), "alice at /")
+			}
+		})
+	}
+	t.Run("by a password: a passkey", func(t *testing.T) {
+		w, _ := withProvider(t)
+		owner, a := w.browser(), newAuthenticator(t)
+		owner.logIn("https://" + wiki + "/")
+		owner.addPasskey(a, "")
+		b, _ := w.half("https://" + wiki + "/")
+		g, _ := b.begin(forSecond)
+		elsewhere(w)
+		if _, status := b.begin(forSecond); status != http.StatusForbidden {
+			t.Errorf("to begin: %d", status)
+		}
+		p := b.post(login+"/passkey/login", url.Values{"state": {g.State}, "credential": {a.get(g)}})
+		wantPage(t, p, http.StatusForbidden, "log in at the other site first")
+		if b.jar[loginHost][ssoCookie] != "" {
+			t.Error("there is a session")
+		}
+	})
+	t.Run("by a provider", func(t *testing.T) {
+		w, _ := withProvider(t)
+		seed := enrol(w)
+		b := w.browser()
+		p := b.byProvider(b.get("https://" + wiki + "/"))
+		elsewhere(w)
+		b.sees(b.give(p, "code", w.code(seed, 0)), "alice at /")
+	})
+	t.Run("of a login", func(t *testing.T) {
+		w, s := withProvider(t)
+		b, p, seed := w.stepUp()
+		w.Providers = map[string]Provider{"corp": s}
+		elsewhere(w)
+		b.sees(b.give(p, "code", w.code(seed, 0)), "alice at /")
+	})
+}
+
 // A provider that knows the browser leads whoever sits there in without a question: that is no proof by which second factors are changed.
 func TestSilentProviderIsNoProof(t *testing.T) {
 	w, s := withProvider(t)
