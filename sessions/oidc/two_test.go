@@ -91,34 +91,50 @@ func TestTwoPeopleOfOneSubject(t *testing.T) {
 }
 
 // 50: what one provider has said does not count for a flow that was begun at the other (mix-up, RFC 9207 §2): not its code, with or without the
-// name of who gave it, at neither address.
+// name of who gave it, at neither address. No code is told to a provider by another one's address.
 func TestMixUp(t *testing.T) {
-	for name, mix := range map[string]func(corp, club url.Values) (path string, answer url.Values){
-		"its code, its name": func(corp, club url.Values) (string, url.Values) {
+	for name, c := range map[string]struct {
+		silent bool   // the providers do not name themselves
+		told   string // at whose token endpoint the code is tried
+		at     string
+		mix    func(corp, club url.Values) url.Values
+	}{
+		"its code and name": {at: "corp", mix: func(corp, club url.Values) url.Values {
 			club.Set("state", corp.Get("state"))
-			return "/oidc/corp/callback", club
-		},
-		"its code under the other's name": func(corp, club url.Values) (string, url.Values) {
+			return club
+		}},
+		"its code in the other's name": {at: "corp", told: "corp", mix: func(corp, club url.Values) url.Values {
 			corp.Set("code", club.Get("code"))
-			return "/oidc/corp/callback", corp
-		},
-		"its code without a name": func(corp, club url.Values) (string, url.Values) {
+			return corp
+		}},
+		"its code in nobody's name": {at: "corp", mix: func(corp, club url.Values) url.Values {
 			corp.Set("code", club.Get("code"))
 			corp.Del("iss")
-			return "/oidc/corp/callback", corp
-		},
-		"two names": func(corp, _ url.Values) (string, url.Values) {
+			return corp
+		}},
+		"its code, of silent ones": {at: "corp", told: "corp", silent: true, mix: func(corp, club url.Values) url.Values {
+			corp.Set("code", club.Get("code"))
+			corp.Del("iss")
+			return corp
+		}},
+		"its code and name, of silent ones": {at: "corp", silent: true, mix: func(corp, club url.Values) url.Values {
+			club.Set("state", corp.Get("state"))
+			return club
+		}},
+		"two names": {at: "corp", mix: func(corp, _ url.Values) url.Values {
 			corp["iss"] = append(corp["iss"], "https://evil.test")
-			return "/oidc/corp/callback", corp
-		},
-		"an answer at the other's address": func(corp, _ url.Values) (string, url.Values) { return "/oidc/club/callback", corp },
-		"the other's answer at this address": func(_, club url.Values) (string, url.Values) {
-			return "/oidc/corp/callback", club
-		},
+			return corp
+		}},
+		"an answer at the other's address":                {at: "club", mix: func(corp, _ url.Values) url.Values { return corp }},
+		"an answer at the other's address, of silent one": {at: "club", silent: true, mix: func(corp, _ url.Values) url.Values { corp.Del("iss"); return corp }},
+		"the other's answer":                              {at: "corp", silent: true, mix: func(_, club url.Values) url.Values { club.Del("iss"); return club }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, club, at := withTwo(t)
 			w.at.Create, at.Create = true, true
+			for _, p := range w.all {
+				p.discovery = func(document map[string]any) { document["authorization_response_iss_parameter_supported"] = !c.silent }
+			}
 			b := w.browser()
 			answer := func(name string) url.Values {
 				b.stop = "https://login.test/oidc/" + name + "/callback"
@@ -128,18 +144,17 @@ func TestMixUp(t *testing.T) {
 				}
 				return u.Query()
 			}
-			corp, theirs := answer("corp"), answer("club")
+			mixed := c.mix(answer("corp"), answer("club"))
 			b.stop = ""
-			path, mixed := mix(corp, theirs)
-			if p := b.send("GET", "https://login.test"+path+"?"+mixed.Encode(), nil); p.status != 400 && p.status != 403 {
+			if p := b.send("GET", "https://login.test/oidc/"+c.at+"/callback?"+mixed.Encode(), nil); p.status != 400 && p.status != 403 {
 				t.Errorf("%d %s", p.status, p.body)
 			}
 			if list, err := w.service.Logins(ctx, ""); err != nil || len(list) != 0 || b.jar["login.test"]["__Host-edge-sso"] != "" {
 				t.Errorf("%d logins, %v", len(list), err)
 			}
-			for _, p := range []*provider{w.idp, club} { // a code that was told to the wrong one would be that one's to use
-				if p.times("/token") > 1 {
-					t.Errorf("%s was asked %d times", p.server.URL, p.times("/token"))
+			for name, p := range map[string]*provider{"corp": w.idp, "club": club} {
+				if told := p.times("/token") > 0; told != (name == c.told) {
+					t.Errorf("%s was told the code: %v", name, told)
 				}
 			}
 		})
@@ -171,6 +186,11 @@ func TestGroupsOfTwo(t *testing.T) {
 	again.sees(again.enterBy("club"), "alice of [own] at level 1 at /page?x=1")
 	theirs.sees(theirs.send("GET", "https://wiki.test/page?x=1", nil), "alice of [own] at level 1 at /page?x=1")
 	corp.sees(corp.send("GET", "https://wiki.test/page?x=1", nil), "alice of [own staff] at level 1 at /page?x=1")
+	// A group that the configuration moves from one to the other is not the first one's any more.
+	w.at.Groups, at.Groups = []string{"admins"}, []string{"members", "staff"}
+	w.process = w.start(nil)
+	corp.server = w.process
+	corp.sees(corp.send("GET", "https://wiki.test/page?x=1", nil), "alice of [own] at level 1 at /page?x=1")
 }
 
 // A login ends by the word of the provider that made it, and by no other one's, whatever sub and sid that names.
