@@ -165,6 +165,17 @@ func openProcess(t *testing.T, pin, rules string, more ...chromedp.ExecAllocator
 	return &browser{t: t, ctx: ctx}
 }
 
+// profile is one more person's, in the same process.
+func (b *browser) profile() *browser {
+	b.t.Helper()
+	ctx, end := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
+	b.t.Cleanup(end)
+	if err := chromedp.Do(ctx); err != nil {
+		b.t.Fatal(err)
+	}
+	return &browser{t: b.t, ctx: ctx}
+}
+
 func wantChromium(t *testing.T, err error) {
 	t.Helper()
 	if errors.Is(err, exec.ErrNotFound) {

@@ -17,6 +17,7 @@ import (
 // idp is an OpenID provider of other people's making, in a process of its own.
 type idp struct {
 	t      *testing.T
+	name   string // as edge calls it
 	issuer string
 	in     io.WriteCloser
 	said   chan string // lines of ours
@@ -33,7 +34,7 @@ func idpModules(t *testing.T) string {
 }
 
 // startIDP starts it with the certificate and key of a file, by which edge knows it.
-func startIDP(t *testing.T, dir, pem string) *idp {
+func startIDP(t *testing.T, dir, pem, name string) *idp {
 	t.Helper()
 	modules := idpModules(t)
 	if _, err := exec.LookPath("node"); err != nil {
@@ -46,7 +47,7 @@ func startIDP(t *testing.T, dir, pem string) *idp {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := filepath.Join(dir, "idp")
+	at := filepath.Join(dir, name)
 	for _, err := range []error{
 		os.Mkdir(at, 0o700), os.WriteFile(filepath.Join(at, "provider.mjs"), script, 0o600), os.Symlink(modules, filepath.Join(at, "node_modules")),
 	} {
@@ -65,7 +66,7 @@ func startIDP(t *testing.T, dir, pem string) *idp {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &idp{t: t, in: in, said: make(chan string, 100)}
+	p := &idp{t: t, name: name, in: in, said: make(chan string, 100)}
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
@@ -97,12 +98,19 @@ func (p *idp) line() string {
 	return line
 }
 
+// stop ends it before the test does.
+func (p *idp) stop() {
+	p.in.Close()
+	for range p.said { // until it has gone
+	}
+}
+
 // knows tells it of edge.
 func (p *idp) knows(edge *proc) {
 	p.t.Helper()
 	client, err := json.Marshal(map[string]any{
-		"client_id": "edge", "client_secret": "s3cret", "redirect_uris": []string{edge.url(loginHost, "/oidc/corp/callback")},
-		"backchannel_logout_uri": edge.url(loginHost, "/oidc/corp/backchannel"), "backchannel_logout_session_required": true,
+		"client_id": "edge", "client_secret": "s3cret", "redirect_uris": []string{edge.url(loginHost, "/oidc/"+p.name+"/callback")},
+		"backchannel_logout_uri": edge.url(loginHost, "/oidc/"+p.name+"/backchannel"), "backchannel_logout_session_required": true,
 	})
 	if err != nil {
 		p.t.Fatal(err)
@@ -119,13 +127,30 @@ func (tab *tab) submit() {
 	tab.load(chromedp.Click(chromedp.CSS("button[type=submit], button[autofocus]")))
 }
 
+// logInThere is a login of this name at a provider that asks for it.
+func (tab *tab) logInThere(at *idp, name string) {
+	tab.t.Helper()
+	if now := tab.location(); !strings.HasPrefix(now, at.issuer+"/interaction/") {
+		tab.t.Fatalf("at %s", now)
+	}
+	err := chromedp.Do(tab.ctx,
+		chromedp.SendKeys(chromedp.CSS("input[name=login]"), name), chromedp.SendKeys(chromedp.CSS("input[name=password]"), "x"))
+	if err != nil {
+		tab.t.Fatal(err)
+	}
+	tab.submit()
+	if strings.HasPrefix(tab.location(), at.issuer) { // consent is asked for
+		tab.submit()
+	}
+}
+
 // A person logs in at a provider of other people's making, twice: once while edge reloads and is replaced in the middle of it. It is known at
 // every site, with the groups that count; when it logs out there, it is out here.
 func TestElsewhereInBrowser(t *testing.T) {
 	dir := t.TempDir()
 	pem := filepath.Join(dir, "test.pem")
 	selfSigned(t, pem, loginHost, wikiHost, filesHost, "localhost")
-	id := startIDP(t, dir, pem)
+	id := startIDP(t, dir, pem, "corp")
 	p := startIn(t, dir, "edge", config+fmt.Sprintf(`
 [[certificate]]
 cert = "test.pem"
@@ -165,15 +190,7 @@ groups = ["staff"]
 	}
 	logIn := func() {
 		t.Helper()
-		err := chromedp.Do(tab.ctx,
-			chromedp.SendKeys(chromedp.CSS("input[name=login]"), "carol"), chromedp.SendKeys(chromedp.CSS("input[name=password]"), "x"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		tab.submit()
-		if strings.HasPrefix(tab.location(), id.issuer) { // consent is asked for
-			tab.submit()
-		}
+		tab.logInThere(id, "carol")
 	}
 	wiki := p.url(wikiHost, "/some/page?x=1")
 	tab.open(wiki)
@@ -205,4 +222,128 @@ groups = ["staff"]
 	}
 	until(t, "the sessions of an account that is unlinked have ended", func() bool { tab.open(wiki); return tab.location() != wiki })
 	tab.sees(p.url(loginHost, "/login"), "Log in with Corp & Co")
+}
+
+// Two providers of other people's making, at once: each has its button, lets in whom its own rules say, and ends its own logins alone; an account that is
+// linked at both comes in by both. One that has gone hinders nobody at the other one.
+func TestTwoProvidersInBrowser(t *testing.T) {
+	dir := t.TempDir()
+	pem := filepath.Join(dir, "test.pem")
+	selfSigned(t, pem, loginHost, wikiHost, filesHost, "localhost")
+	corp, club := startIDP(t, dir, pem, "corp"), startIDP(t, dir, pem, "club")
+	p := startIn(t, dir, "edge", config+fmt.Sprintf(`
+[[certificate]]
+cert = "test.pem"
+key = "test.pem"
+[[vhost]]
+hosts = [%q]
+access = "login"
+echo = true
+[[vhost]]
+hosts = [%q]
+access = ["group:staff"]
+echo = true
+[login]
+host = %q
+local = false
+`, wikiHost, filesHost, loginHost)+fmt.Sprintf(`
+[[login.provider]]
+name = "corp"
+title = "Corp & Co"
+issuer = %q
+client_id = "edge"
+client_secret = "s3cret"
+ca = "test.pem"
+create = true
+groups_claim = "groups"
+groups = ["staff"]
+[[login.provider]]
+name = "club"
+title = "The Club"
+issuer = %q
+client_id = "edge"
+client_secret = "s3cret"
+ca = "test.pem"
+`, corp.issuer, club.issuer))
+	corp.knows(p)
+	club.knows(p)
+	b := openProcess(t, p.pin(loginHost), "MAP *.test 127.0.0.1, MAP fonts.googleapis.com ~NOTFOUND")
+	one, two := b.tab(), b.profile().tab()
+	press := func(tab *tab, selector string) int64 { return tab.load(chromedp.Click(chromedp.CSS(selector))) }
+	wiki, login, account := p.url(wikiHost, "/x"), p.url(loginHost, "/login"), p.url(loginHost, "/account")
+
+	// Who is carol at the one is nobody by being carol at the other.
+	two.open(wiki)
+	two.sees(login, "Log in with Corp & Co", "Log in with The Club")
+	press(two, `form[action="/oidc/club"] button`)
+	two.logInThere(club, "carol")
+	two.sees(p.url(loginHost, "/oidc/club/callback"), "The Club", "no account here is linked to yours there", "Log in with Corp & Co")
+	one.open(wiki)
+	press(one, `form[action="/oidc/corp"] button`)
+	one.logInThere(corp, "carol")
+	one.sees(wiki, "You are carol.")
+	one.open(p.url(filesHost, "/"))
+	one.sees(p.url(filesHost, "/"), "You are carol.")
+
+	// The account is linked there as well, after the proof that this takes.
+	one.open(account)
+	press(one, "#link-club")
+	one.sees(login, "Log in with Corp & Co")
+	press(one, `form[action="/oidc/corp"] button`)
+	one.logInThere(corp, "carol")
+	one.sees(account, "Log in elsewhere")
+	press(one, "#link-club")
+	one.logInThere(club, "carol")
+	one.sees(account, "Your account there opens this one from now on")
+	two.open(wiki)
+	press(two, `form[action="/oidc/club"] button`)
+	two.sees(wiki, "You are carol.") // whom that provider knows still
+	if status := two.open(p.url(filesHost, "/")); status != 403 {
+		t.Errorf("a group of the one by the other: %d", status)
+	}
+
+	// A logout at the one ends what that one made.
+	one.visit(corp.issuer + "/session/end")
+	press(one, "button[value=yes]")
+	if said := corp.line(); said != "told" {
+		t.Errorf("the provider says %q", said)
+	}
+	one.open(wiki)
+	one.sees(login, "Log in with The Club")
+	two.open(wiki)
+	two.sees(wiki, "You are carol.")
+
+	// One goes away, and edge, replaced, has not read where its login is.
+	club.stop()
+	p.upgrade()
+	three := b.profile().tab() // with connections of its own
+	three.open(wiki)
+	if status := press(three, `form[action="/oidc/club"] button`); status != 503 {
+		t.Errorf("a provider that has gone: %d", status)
+	}
+	three.sees(p.url(loginHost, "/oidc/club"), "The Club", "the other site does not answer at this moment", "Log in with Corp & Co")
+	press(three, `form[action="/oidc/corp"] button`)
+	three.logInThere(corp, "carol")
+	three.sees(wiki, "You are carol.")
+
+	// The link is given up: whoever came by it is out, and the only way in that is left stays.
+	one.open(wiki)
+	press(one, `form[action="/oidc/corp"] button`)
+	one.logInThere(corp, "carol")
+	one.open(account)
+	press(one, "#unlink-club")
+	if strings.HasPrefix(one.location(), login) { // that provider has not said when it asked
+		press(one, `form[action="/oidc/corp"] button`)
+		one.logInThere(corp, "carol")
+		press(one, "#unlink-club")
+	}
+	one.sees(account, "does not open this one any more")
+	two.open(wiki)
+	two.sees(login, "Log in with Corp & Co")
+	if status := press(one, "#unlink-corp"); status != 409 {
+		t.Errorf("the last way in: %d", status)
+	}
+	one.sees(p.url(loginHost, "/account/oidc/corp/unlink"), "you could not log in any more")
+	one.open(wiki)
+	one.sees(wiki, "You are carol.")
 }

@@ -35,6 +35,36 @@ func TestPagesWithoutScript(t *testing.T) {
 	b.wantOrigins(p.url(loginHost, ""), p.url(wikiHost, ""))
 }
 
+// So does who links and unlinks accounts elsewhere.
+func TestProvidersWithoutScript(t *testing.T) {
+	p := startDressed(t, goneProviders)
+	p.user(password, "add", "alice")
+	p.user("", "link", "alice", "corp", "sub-1")
+	b := openBrowser(t)
+	tab := b.tab()
+	tab.open(p.url(loginHost, "/login"))
+	if _, err := chromedp.Call(tab.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+		t.Fatal(err)
+	}
+	tab.open(p.url(wikiHost, "/x"))
+	if status := tab.load(chromedp.Click(chromedp.CSS(`form[action="/oidc/club"] button`))); status != 503 {
+		t.Errorf("a provider that has gone: %d", status)
+	}
+	tab.sees(p.url(loginHost, "/oidc/club"), "The Chess Club", "the other site does not answer", "Log in with Corp & Co")
+	tab.fill("alice", password)
+	tab.sees(p.url(wikiHost, "/x"), aliceEcho)
+	tab.open(p.url(loginHost, "/account"))
+	tab.load(chromedp.Click(chromedp.ID("link-club")))
+	tab.sees(p.url(loginHost, "/account/oidc/club"), "The Chess Club", "the other site does not answer")
+	tab.load(chromedp.Click(chromedp.ID("unlink-corp")))
+	tab.sees(p.url(loginHost, "/account"), "does not open this one any more")
+	if out := p.user("", "unlink", "alice", "corp"); !strings.Contains(out, "0 links removed") {
+		t.Errorf("unlink: %s", out)
+	}
+	b.wantErrors("status of 503", "status of 503")
+	b.wantOrigins(p.url(loginHost, ""), p.url(wikiHost, ""))
+}
+
 // A person who uses the keyboard alone logs in, and hears why that was refused. A button of a light color has dark letters.
 func TestPagesByKeyboard(t *testing.T) {
 	p := startDressed(t, "color = \"#ffd400\"\n")

@@ -46,6 +46,17 @@ func TestScreens(t *testing.T) {
 	tab.tour(p, tab.picture)
 }
 
+// TestScreensOfProviders makes those of a login with providers.
+func TestScreensOfProviders(t *testing.T) {
+	if *screens == "" {
+		t.Skip("no -screens")
+	}
+	p := startDressed(t, goneProviders)
+	p.user(password, "add", "alice")
+	tab := openBrowserFor(t, 5*time.Minute).tab()
+	tab.tourOfProviders(p, tab.picture)
+}
+
 // TestScreensOfStoreDown makes those of a store that does not answer.
 func TestScreensOfStoreDown(t *testing.T) {
 	if *screens == "" {

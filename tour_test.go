@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -120,6 +123,70 @@ func (tab *tab) tourOfFactors(p *proc, see func(name string)) (secret string) {
 	return secret
 }
 
+// goneProviders are two that do not answer.
+const goneProviders = `
+[[login.provider]]
+name = "corp"
+title = "Corp & Co"
+issuer = "https://127.0.0.1:1"
+client_id = "edge"
+client_secret = "s3cret"
+allowed_domains = ["corp.test"]
+[[login.provider]]
+name = "club"
+title = "The Chess Club"
+issuer = "https://127.0.0.1:1/club"
+client_id = "edge"
+client_secret = "s3cret"
+allowed_domains = ["club.test"]
+`
+
+// tourOfProviders brings the tab to the pages that goneProviders make differ, where alice has an account, and has see look at each. At its end nobody logs in
+// by password any more.
+func (tab *tab) tourOfProviders(p *proc, see func(name string)) {
+	tab.t.Helper()
+	press := func(selector string) int64 { return tab.load(chromedp.Click(chromedp.CSS(selector))) }
+	tab.open(p.url(wikiHost, "/"))
+	see("login-providers")
+	tab.inChinese(see, "login-providers-zh")
+	press(`form[action="/oidc/corp"] button`)
+	see("login-provider-down")
+	tab.fill("alice", password)
+	p.user("", "link", "alice", "corp", "sub-1")
+	tab.open(p.url(loginHost, "/account"))
+	see("account-providers")
+	tab.inChinese(see, "account-providers-zh")
+	press("#link-club")
+	see("account-provider-down")
+	press("#unlink-corp")
+	see("account-unlinked")
+
+	p.user("", "link", "alice", "corp", "sub-1")
+	p.elsewhere()
+	tab.open(p.url(loginHost, "/account"))
+	press("#unlink-corp")
+	tab.sees(p.url(loginHost, "/account/oidc/corp/unlink"), "you could not log in any more")
+	see("account-last-way")
+	tab.load(chromedp.Click(chromedp.CSS("button.danger")))
+	tab.open(p.url(wikiHost, "/"))
+	see("login-elsewhere")
+}
+
+// elsewhere reloads an edge as startDressed starts it as one where nobody logs in by password.
+func (p *proc) elsewhere() {
+	p.t.Helper()
+	file := filepath.Join(p.dir, "edge.toml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("registration = \"open\""), []byte("local = false"), 1)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+	p.reload()
+}
+
 // Every page fits the smallest of phones, is dark for those who like that, tells a screen reader what its parts are, and is gone through with
 // the keyboard alone by who sees where it is.
 func TestEveryPage(t *testing.T) {
@@ -127,12 +194,49 @@ func TestEveryPage(t *testing.T) {
 	p.user(password, "add", "alice")
 	p.logInAs(strings.Repeat("unbroken", 20)+" Firefox/1 Linux", "alice")
 	tab := openBrowser(t).tab()
-	tab.tour(p, func(name string) {
-		t.Helper()
-		tab.wantNarrow(name)
-		tab.wantNames(name)
-		tab.wantKeyboard(name)
-	})
+	tab.tour(p, tab.wantAll)
+}
+
+// So are those that differ where there are providers, and they ask nobody else for anything.
+func TestEveryPageOfProviders(t *testing.T) {
+	p := startDressed(t, goneProviders)
+	p.user(password, "add", "alice")
+	b := openBrowser(t)
+	tab := b.tab()
+	tab.tourOfProviders(p, tab.wantAll)
+	b.wantOrigins(p.url(loginHost, ""), p.url(wikiHost, ""))
+}
+
+func (tab *tab) wantAll(name string) {
+	tab.t.Helper()
+	tab.wantNarrow(name)
+	tab.wantContrast(name)
+	tab.wantNames(name)
+	tab.wantKeyboard(name)
+}
+
+// wantContrast fails if some text does not stand out from what is behind it, by day or by night (WCAG 2.2, 1.4.3: 4.5 to 1), or the edge of what one can use
+// does not (1.4.11: 3 to 1).
+func (tab *tab) wantContrast(name string) {
+	tab.t.Helper()
+	for _, scheme := range []string{"light", "dark"} {
+		tab.look(1100, 760, scheme)
+		faint := evaluate[[]string](tab, `(() => {
+			const parts = c => c.match(/[\d.]+/g).map(Number);
+			const clear = c => c == "transparent" || parts(c)[3] === 0;
+			const behind = e => { while (e && clear(getComputedStyle(e).backgroundColor)) e = e.parentElement; return e ? getComputedStyle(e).backgroundColor : "rgb(255, 255, 255)"; };
+			const light = c => { const [r, g, b] = parts(c).map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+			const contrast = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + 0.05) / (y + 0.05); };
+			const all = Array.from(document.body.querySelectorAll("*")).filter(e => e.checkVisibility());
+			const said = e => Array.from(e.childNodes).some(n => n.nodeType == Node.TEXT_NODE && n.data.trim());
+			const texts = all.filter(said).filter(e => contrast(getComputedStyle(e).color, behind(e)) < 4.5);
+			const edges = all.filter(e => e.matches("input, button, .button") && clear(getComputedStyle(e).backgroundColor) && contrast(getComputedStyle(e).borderTopColor, behind(e.parentElement)) < 3);
+			return texts.concat(edges).map(e => (e.innerText || e.id) + " " + getComputedStyle(e).color + " on " + behind(e));
+		})()`)
+		if len(faint) > 0 {
+			tab.t.Errorf("%s by %s is hard to read: %q", name, scheme, faint)
+		}
+	}
 }
 
 // wantNarrow fails if one has to scroll sideways on a screen of 320 points, or does not get dark by night.

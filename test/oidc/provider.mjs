@@ -1,6 +1,6 @@
 // An OpenID provider that others have written (github.com/panva/node-oidc-provider), for the browser tests: HTTPS on a free port of this
 // machine. It says its issuer in a line after "test: ", reads a line of JSON about its one client, and lives until its standard input ends. Whoever logs in
-// is who they say: the account's name is what was typed.
+// is who they say: the account's name is what was typed. Its cookies are of its port, so that two of them are two sites to a browser.
 import { readFileSync } from 'node:fs';
 import https from 'node:https';
 import readline from 'node:readline';
@@ -30,6 +30,7 @@ function start(issuer, client) {
     claims: { openid: ['sub'], profile: ['preferred_username', 'groups'], email: ['email', 'email_verified'] },
     features: { backchannelLogout: { enabled: true }, devInteractions: { enabled: true } },
     pkce: { required: () => true },
+    cookies: { names: { session: `_session_${new URL(issuer).port}`, interaction: `_interaction_${new URL(issuer).port}`, resume: `_resume_${new URL(issuer).port}` } },
     findAccount: (_, id) => ({
       accountId: id,
       claims: () => ({ sub: id, preferred_username: id, email: `${id}@corp.test`, email_verified: true, groups: ['staff', 'secret'] }),
