@@ -347,3 +347,38 @@ ca = "test.pem"
 	one.open(wiki)
 	one.sees(wiki, "You are carol.")
 }
+
+// A reload after which nobody logs in by password stops who has given one and not yet the second factor; the login that goes on from there is a provider's.
+func TestPasswordsEndByReload(t *testing.T) {
+	p := startDressed(t, goneProviders)
+	p.user(password, "add", "alice")
+	b := openBrowser(t)
+	tab := b.tab()
+	wiki, vault, login := p.url(wikiHost, "/x"), p.url(vaultHost, "/"), p.url(loginHost, "/login")
+	tab.open(p.url(wikiHost, "/"))
+	tab.fill("alice", password)
+	tab.open(vault)
+	tab.load(chromedp.Click(chromedp.CSS("main a.button")))
+	secret := evaluate[string](tab, `document.getElementById("secret").innerText`)
+	tab.give(codeAt(t, secret, 0))
+	tab.load(chromedp.Click(chromedp.CSS("main a.button")))
+	tab.sees(vault, aliceEcho)
+	tab.logOut(p)
+	tab.open(wiki)
+	tab.fill("alice", password)
+	tab.sees(p.url(loginHost, "/second-factor"), "One more proof")
+
+	p.elsewhere()
+	tab.give(codeAt(t, secret, 1))
+	tab.sees(login, "Log in with Corp & Co", "Log in with The Chess Club", wikiHost)
+	if evaluate[bool](tab, `document.querySelector("input[type=password], #code") != null`) {
+		t.Error("the page asks for a password or a code")
+	}
+	tab.open(p.url(loginHost, "/second-factor"))
+	tab.sees(login, "Log in with Corp & Co")
+	tab.open(wiki)
+	tab.sees(login, "Log in with Corp & Co")
+	if out := p.session("list", "--json"); strings.Contains(out, "alice") {
+		t.Errorf("a session: %s", out)
+	}
+}

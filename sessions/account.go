@@ -54,6 +54,7 @@ func (p *loginPages) account(w http.ResponseWriter, r *http.Request) {
 // showAccount shows the page to whom l is, with what a form had to say.
 func (p *loginPages) showAccount(w http.ResponseWriter, r *http.Request, status int, l *live, v view) {
 	v.User, v.language = l.User, languageOf(r)
+	v.Elsewhere = v.Elsewhere || l.user.NoPassword
 	for _, fill := range p.sections() {
 		if err := fill(r, l, &v); err != nil {
 			p.down(w, r, err)

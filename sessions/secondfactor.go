@@ -188,6 +188,7 @@ func (p *loginPages) sure(w http.ResponseWriter, r *http.Request, what string) (
 	}
 	if l != nil && p.isSure(l) && (l.level() >= AAL2 || !f.Any()) {
 		v.User, v.Factor = l.User, &factorView{Factors: f}
+		v.Elsewhere = v.Elsewhere || l.user.NoPassword
 		return l, f, v, true
 	}
 	if l != nil && p.isSure(l) {

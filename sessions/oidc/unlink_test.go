@@ -255,3 +255,22 @@ func TestForgoBothAtOnce(t *testing.T) {
 		t.Errorf("%v, %v", a, b)
 	}
 }
+
+// Whose account has no password is not told of one, nor asked for one.
+func TestPagesOfNoPassword(t *testing.T) {
+	w := newWorld(t)
+	w.at.Create = true
+	w.account("alice", "")
+	b := w.browser()
+	b.sees(b.enter(), "carol of [] at level 1 at /page?x=1")
+	p := b.press(b.send("GET", "https://login.test/account/passkeys", nil))
+	if p.url.Path != "/account/passkeys" || strings.Contains(p.body, "password") || !strings.Contains(p.body, "one more proof that it is you") {
+		t.Errorf("%s: %d %s", p.url, p.status, p.body)
+	}
+	if p = b.send("GET", "https://login.test/account", nil); p.status != 200 || strings.Contains(p.body, "assword") {
+		t.Errorf("%d %s", p.status, p.body)
+	}
+	if p = w.logIn("alice").send("GET", "https://login.test/account", nil); !strings.Contains(p.body, "Change password") || !strings.Contains(p.body, "and change your password") {
+		t.Errorf("%d %s", p.status, p.body)
+	}
+}
