@@ -162,6 +162,10 @@ func (tab *tab) tourOfProviders(p *proc, see func(name string)) {
 	see("account-unlinked")
 
 	p.user("", "link", "alice", "corp", "sub-1")
+	p.user("", "link", "alice", "club", "sub-1")
+	tab.open(p.url(loginHost, "/account"))
+	see("account-linked-twice")
+	press("#unlink-club")
 	p.elsewhere()
 	tab.open(p.url(loginHost, "/account"))
 	press("#unlink-corp")

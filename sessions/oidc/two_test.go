@@ -90,7 +90,7 @@ func TestTwoPeopleOfOneSubject(t *testing.T) {
 	b.sees(b.enterBy("corp"), "carol of [] at level 1 at /page?x=1")
 }
 
-// 50: what one provider has said does not count for a flow that was begun at the other (mix-up, RFC 9207 §2): not its code, with or without the
+// 51: what one provider has said does not count for a flow that was begun at the other (mix-up, RFC 9207 §2): not its code, with or without the
 // name of who gave it, at neither address. No code is told to a provider by another one's address.
 func TestMixUp(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -193,7 +193,7 @@ func TestGroupsOfTwo(t *testing.T) {
 	corp.sees(corp.send("GET", "https://wiki.test/page?x=1", nil), "alice of [own] at level 1 at /page?x=1")
 }
 
-// A login ends by the word of the provider that made it, and by no other one's, whatever sub and sid that names.
+// 51: a login ends by the word of the provider that made it, and by no other one's, whatever sub and sid that names.
 func TestLogoutOfTwo(t *testing.T) {
 	w, club, at := withTwo(t)
 	w.at.Create, at.Create = true, true
@@ -278,7 +278,7 @@ func TestOneOfTwoDown(t *testing.T) {
 	b.sees(b.enterBy("club"), "dora of [] at level 1 at /page?x=1")
 }
 
-// Each provider's secret and keys are its own: what one signs in the other's name is nobody's.
+// 51: each provider's secret and keys are its own: what one signs in the other's name is nobody's.
 func TestTokenOfTheOther(t *testing.T) {
 	w, club, at := withTwo(t)
 	w.at.Create, at.Create = true, true
