@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -393,74 +392,6 @@ func TestAttackOnWebSockets(t *testing.T) {
 	// After a revocation, TestRevocationClosesWebSockets; nor does the cookie open another.
 	p.session("revoke", "--all")
 	until(t, "the cookie is worth nothing", func() bool { return shake(cookie, own) == "401" })
-}
-
-// 57: what an older generation that drains has begun to read it decides by what is true now: a login made on the new one passes, and a logout there
-// ends it on the new one; and the reverse.
-func TestAttackAcrossGenerations(t *testing.T) {
-	p := start(t, "edge", strings.ReplaceAll(attacked, "UP", mirror(t)))
-	p.user("correct horse", "add", "alice")
-	before, site := p.visitor("alice")
-	_, port, _ := net.SplitHostPort(p.addr("https"))
-	begun := func(line string) *tls.Conn { // a request whose head has come by half
-		t.Helper()
-		c := p.connect("https", p.clientTLS("site.localhost", "http/1.1")).(*tls.Conn)
-		c.SetDeadline(time.Now().Add(soon))
-		fmt.Fprintf(c, "%s HTTP/1.1\r\nHost: site.localhost:%s\r\n", line, port)
-		return c
-	}
-	rest := func(c *tls.Conn, who *http.Client) int {
-		t.Helper()
-		u, _ := url.Parse(site)
-		fmt.Fprintf(c, "Origin: https://site.localhost:%s\r\nCookie: %s\r\nContent-Length: 0\r\n\r\n", port, who.Jar.Cookies(u)[0])
-		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		io.Copy(io.Discard, resp.Body)
-		return resp.StatusCode
-	}
-	known, logout := begun("GET /x"), begun("POST /.edge/logout")
-	var late []*tls.Conn // one for each time that the old one is asked, till it knows
-	for range 50 {
-		late = append(late, begun("GET /x"))
-	}
-	p.upgrade()
-	if n := len(p.alive()); n != 2 {
-		t.Fatalf("%d processes, want the older one with its requests", n)
-	}
-	after, _ := p.visitor("alice") // on the new one
-	if got := rest(known, after); got != 200 {
-		t.Errorf("a login of the new one, on the old one: %d", got)
-	}
-	if got := rest(logout, after); got != 303 {
-		t.Errorf("the logout on the old one: %d", got)
-	}
-	until(t, "what was logged out on the old one is out on the new one", func() bool {
-		at, _ := visit(t, after, site+"/")
-		return at.Hostname() == "login.localhost"
-	})
-	before.CloseIdleConnections()
-	if at, _ := visit(t, before, site+"/"); at.String() != site+"/" {
-		t.Errorf("a login of the old one, on the new one, leads to %s", at)
-	}
-	u, _ := url.Parse(site + "/.edge/logout")
-	cookies := before.Jar.Cookies(u)
-	send(t, before, u, nil)
-	stale := p.person()
-	stale.Jar.SetCookies(u, cookies)
-	until(t, "what was logged out on the new one is out on the new one", func() bool {
-		at, _ := visit(t, stale, site+"/")
-		return at.Hostname() == "login.localhost"
-	})
-	until(t, "what was logged out on the new one is out on the old one", func() bool {
-		if len(late) == 0 {
-			t.Fatal("asked too often")
-		}
-		c := late[0]
-		late = late[1:]
-		return rest(c, stale) == 401
-	})
 }
 
 // 56: a virtual host that a reload takes away while somebody logs in gets no code; a code for it is worth nothing there, and what it was made for is

@@ -267,6 +267,58 @@ func TestSessionCommand(t *testing.T) {
 	}
 }
 
+// A login survives a TERM, also one that ends the process at once, and the plain start of the next with the same files: it is known at every site, also where
+// nobody has been yet, and so is its end; a logout there ends it everywhere.
+func TestSessionsSurviveTERM(t *testing.T) {
+	dir := t.TempDir()
+	conf := guarded(t)
+	p := startIn(t, dir, "edge", conf)
+	p.user("correct horse", "add", "alice", "--group", "staff")
+	conf = strings.Replace(conf, `"127.0.0.1:0"`, `"`+p.addr("https")+`"`, 1)
+	stays, leaves := p.person(), p.person()
+	wiki := p.enter(stays, "wiki.alpha.localhost", "alice", "correct horse")
+	p.enter(leaves, "wiki.alpha.localhost", "alice", "correct horse")
+	files := strings.Replace(wiki, "wiki.alpha", "files.beta", 1)
+	logout, _ := url.Parse(wiki + ".edge/logout")
+	ended := leaves.Jar.Cookies(logout)
+	send(t, leaves, logout, nil)
+	for _, terms := range []int{1, 2} {
+		stays.CloseIdleConnections()
+		leaves.CloseIdleConnections()
+		pid := p.pid()
+		for range terms {
+			syscall.Kill(pid, syscall.SIGTERM)
+		}
+		<-p.ended
+		if code := p.exitOf(); code != 0 {
+			t.Errorf("after %d TERM: exit status %d", terms, code)
+		}
+		p = startIn(t, dir, "edge", conf)
+		if p.pid() == pid {
+			t.Fatal("it is the same process")
+		}
+		if !p.in(stays, wiki) || !p.in(stays, files) {
+			t.Errorf("after %d TERM the login is lost", terms)
+		}
+		leaves.Jar.SetCookies(logout, ended)
+		if p.in(leaves, wiki) {
+			t.Errorf("after %d TERM an ended session came back", terms)
+		}
+	}
+	last := stays.Jar.Cookies(logout)
+	send(t, stays, logout, nil)
+	if p.in(stays, wiki) || p.in(stays, files) {
+		t.Error("after the logout she is let in")
+	}
+	stays.Jar.SetCookies(logout, last)
+	if p.in(stays, wiki) {
+		t.Error("the cookie from before the logout is good")
+	}
+	if list := p.session("list", "--json"); strings.TrimSpace(list) != "[]" {
+		t.Errorf("sessions are left: %s", list)
+	}
+}
+
 // A login survives the end of the process, also one by kill -9 in the middle of others' logins; what was ended stays so.
 func TestSessionsSurviveKill(t *testing.T) {
 	dir := t.TempDir()
