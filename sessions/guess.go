@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"errors"
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -149,6 +150,20 @@ func prefixOf(addr string) string {
 	}
 	p, _ := ip.Prefix(bits)
 	return p.String()
+}
+
+type fromKey struct{}
+
+// withFrom notes in the context of a request which network it comes from.
+func withFrom(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), fromKey{}, prefixOf(r.RemoteAddr)))
+}
+
+// From is the network that a form came from, as tries are counted: an IPv4 /32 or an IPv6 /64; "": nobody knows, or it is no client of ours who asks.
+// Users may let each have its turn.
+func From(ctx context.Context) string {
+	from, _ := ctx.Value(fromKey{}).(string)
+	return from
 }
 
 // tried are the counters of one try.

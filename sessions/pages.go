@@ -267,6 +267,9 @@ func refusal(w http.ResponseWriter, r *http.Request, err error) (status int, tex
 		w.Header().Set("Retry-After", strconv.Itoa(wait.seconds()))
 		return status, wait.in(languageOf(r)), true
 	}
+	if status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
 	return status, reason.Error(), true
 }
 

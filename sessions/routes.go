@@ -73,7 +73,7 @@ func (rs routes) post(w http.ResponseWriter, r *http.Request, do http.HandlerFun
 		rs.service.show(w, r, status, "foreign", view{Base: rs.base})
 		return
 	}
-	do(w, r)
+	do(w, withFrom(r))
 }
 
 var crossOrigin http.CrossOriginProtection

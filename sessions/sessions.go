@@ -53,7 +53,7 @@ type User struct {
 // Users are the accounts. It is safe for concurrent use. A disabled account is no account: ErrBadCredentials, ErrNoUser.
 type Users interface {
 	// Verify answers ErrBadCredentials after the same work for a wrong password, an unknown and a disabled user; ErrBusy when too
-	// many passwords are being checked.
+	// many passwords are being checked, by all or from the network that asks (From).
 	Verify(ctx context.Context, name, password string) (User, error)
 	// Get is asked for every request of a session, but of a store that is Followed; its name is canonical. ErrNoUser; any other error
 	// means that nobody knows.

@@ -100,24 +100,19 @@ func TestBcryptForAll(t *testing.T) {
 	}
 	for _, name := range []string{"alice", "bob", "nobody"} {
 		rec, _, _ := s.read(ctx, name)
-		for range maxHashing {
-			s.slots <- struct{}{}
-		}
+		free := full(s)
 		soon, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 		if _, err := s.checkBcrypt(soon, rec, "old"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s took no turn: %v", name, err)
 		}
 		cancel()
-		for range maxHashing {
-			<-s.slots
-		}
+		free()
 	}
 	if _, err := s.Verify(ctx, "alice", "old"); err != nil {
 		t.Fatal(err)
 	}
-	for range maxHashing {
-		s.slots <- struct{}{}
-	}
+	free := full(s)
+	defer free()
 	if _, err := s.checkBcrypt(ctx, record{}, "old"); err != nil { // waits for no turn
 		t.Error(err)
 	}

@@ -9,9 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"time"
-
-	"golang.org/x/crypto/argon2"
 
 	"edge/sessions"
 )
@@ -34,11 +31,8 @@ const (
 	minPassword = 8    // NIST SP 800-63B
 	maxPassword = 1024 // bytes; long passphrases are welcome, floods are not
 
-	maxHashing = 4                // at once: with DefaultCost 76 MiB
-	maxWait    = 10 * time.Second // for one's turn
-	maxQueue   = 1024             // who wait: about as many as get it in that time
-	saltLen    = 16
-	keyLen     = 32
+	saltLen = 16
+	keyLen  = 32
 )
 
 // hash makes the text that is kept of a new password: ErrBadPassword, ErrBusy.
@@ -75,28 +69,16 @@ func (s *Store) check(ctx context.Context, rec record, password string) (good bo
 
 // derive runs argon2id when it is its turn, so that a flood of logins takes no more memory than maxHashing of them.
 func (s *Store) derive(ctx context.Context, h phc, password string) (key []byte, err error) {
-	err = s.inTurn(ctx, func() {
-		key = argon2.IDKey([]byte(password), h.salt, h.cost.Time, h.cost.Memory, h.cost.Threads, keyLen)
-	})
+	err = s.inTurn(ctx, func() { key = s.argon2id([]byte(password), h.salt, h.cost.Time, h.cost.Memory, h.cost.Threads, keyLen) })
 	return key, err
 }
 
 // inTurn runs work when it is its turn: ErrBusy, at once where too many wait already.
 func (s *Store) inTurn(ctx context.Context, work func()) error {
-	defer s.queue.Add(-1)
-	if s.queue.Add(1) > maxHashing+maxQueue {
-		return sessions.ErrBusy
+	if err := s.turns.take(ctx); err != nil {
+		return err
 	}
-	timeout := time.NewTimer(maxWait)
-	defer timeout.Stop()
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	case <-timeout.C:
-		return sessions.ErrBusy
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	defer s.turns.done()
 	work()
 	return nil
 }

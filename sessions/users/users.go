@@ -10,8 +10,9 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"sync/atomic"
 	"time"
+
+	"golang.org/x/crypto/argon2"
 
 	"edge/sessions"
 	"edge/sessions/internal/sqlitefile"
@@ -56,8 +57,10 @@ type Store struct {
 
 	file  *sqlitefile.File
 	now   func() time.Time
-	slots chan struct{} // passwords being hashed
-	queue atomic.Int64  // those, and who wait
+	turns turns // of passwords to be hashed
+
+	// argon2id is argon2.IDKey; tests watch it.
+	argon2id func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
 
 	find   *sql.Stmt
 	findOr *sql.Stmt // or what is given in place of an account
@@ -93,7 +96,7 @@ func Open(dir string, now func() time.Time) (*Store, error) {
 	if err := errors.Join(err, err2, err3); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &Store{Cost: DefaultCost, file: file, find: find, findOr: findOr, slow: slow, now: now, slots: make(chan struct{}, maxHashing)}, nil
+	return &Store{Cost: DefaultCost, file: file, find: find, findOr: findOr, slow: slow, now: now, argon2id: argon2.IDKey}, nil
 }
 
 // Close closes the file. No call may be running or follow.

@@ -3,11 +3,8 @@ package users
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -199,37 +196,6 @@ func TestDamagedHash(t *testing.T) {
 	}
 }
 
-// LOGIN.md §2h 37: many wrong names do not keep others from logging in; no more than maxHashing passwords are hashed at once.
-func TestFlood(t *testing.T) {
-	s := open(t, t.TempDir())
-	if err := add(s, "alice", "correct horse", nil); err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	for i := range 300 {
-		wg.Go(func() {
-			if _, err := s.Verify(ctx, fmt.Sprintf("user%d", i), "whatever it is"); !errors.Is(err, sessions.ErrBadCredentials) {
-				t.Error(err)
-			}
-		})
-	}
-	if _, err := s.Verify(ctx, "alice", "correct horse"); err != nil {
-		t.Error(err)
-	}
-	wg.Wait()
-	if cap(s.slots) != maxHashing {
-		t.Error("the slots are not bounded")
-	}
-	gone, cancel := context.WithCancel(ctx)
-	for range maxHashing {
-		s.slots <- struct{}{}
-	}
-	cancel()
-	if _, err := s.Verify(gone, "alice", "correct horse"); !errors.Is(err, context.Canceled) {
-		t.Errorf("no slot and no client: %v", err)
-	}
-}
-
 // LOGIN.md §2h 38: unknown and disabled users take the same way as known ones; BenchmarkVerify measures it.
 func TestUnknownUserTakesASlot(t *testing.T) {
 	s := open(t, t.TempDir())
@@ -239,9 +205,8 @@ func TestUnknownUserTakesASlot(t *testing.T) {
 	if err := s.Disable(ctx, "alice"); err != nil {
 		t.Fatal(err)
 	}
-	for range maxHashing {
-		s.slots <- struct{}{}
-	}
+	free := full(s)
+	defer free()
 	for _, name := range []string{"alice", "nobody", "Not A Name"} {
 		soon, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 		if _, err := s.Verify(soon, name, "x"); !errors.Is(err, context.DeadlineExceeded) {
@@ -303,34 +268,5 @@ func BenchmarkVerify(b *testing.B) {
 	for i, name := range names {
 		slices.Sort(took[i])
 		b.ReportMetric(float64(took[i][len(took[i])/2].Microseconds()), "µs/"+name)
-	}
-}
-
-// A flood of logins does not pile up: who cannot hope for a turn is told so at once.
-func TestQueueIsBounded(t *testing.T) {
-	s := open(t, t.TempDir())
-	for range maxHashing {
-		s.slots <- struct{}{}
-		s.queue.Add(1)
-	}
-	leave, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	for range maxQueue {
-		wg.Go(func() { s.derive(leave, phc{cost: cheap, salt: make([]byte, saltLen)}, "x") })
-	}
-	for s.queue.Load() < maxHashing+maxQueue {
-		runtime.Gosched()
-	}
-	began := time.Now()
-	if _, err := s.Verify(ctx, "alice", "correct horse"); !errors.Is(err, sessions.ErrBusy) || time.Since(began) > maxWait/2 {
-		t.Errorf("%v, after %v", err, time.Since(began))
-	}
-	cancel()
-	wg.Wait()
-	for range maxHashing {
-		<-s.slots
-	}
-	if n := s.queue.Load(); n != maxHashing {
-		t.Errorf("%d in the queue", n)
 	}
 }
