@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 
 	"edge/conf"
 	"edge/username"
@@ -57,8 +58,10 @@ func (p *loginPages) register(w http.ResponseWriter, r *http.Request) {
 		event = eventInvited
 	}
 	p.enter(w, r, event, "register", func(name, password string) (User, error) {
-		if !setup && p.listed(name) {
-			return User{}, ErrTaken
+		if !setup {
+			if err := p.mayBe(name); err != nil {
+				return User{}, err
+			}
 		}
 		if code != "" {
 			return p.users.Redeem(r.Context(), code, name, password)
@@ -70,12 +73,24 @@ func (p *loginPages) register(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// listed says whether the configuration lets who has this name in by it. Only who may make accounts for others gives it: of somebody who makes
-// one for oneself nobody knows that it is who is meant.
-func (p *loginPages) listed(name string) bool {
+// mayBe says whether somebody may take a name for oneself: not one by which the configuration lets somebody in, nor an e-mail address, which apps take for
+// the one of who has the name. Only who may make accounts for others gives those: of somebody who makes one for oneself nobody knows that it is who is
+// meant. ErrTaken, errAddress; nil of what is no name.
+func (p *loginPages) mayBe(name string) error {
 	name, err := username.Canonical(name)
-	return err == nil && p.hosts.Listed(name)
+	switch {
+	case err != nil:
+		return nil // whoever makes the account says so
+	case p.hosts.Listed(name):
+		return ErrTaken
+	case strings.Contains(name, "@"):
+		return errAddress
+	}
+	return nil
 }
+
+// errAddress is that a name is somebody's e-mail address, and nobody knows whose.
+var errAddress = errors.New("a name with @ is given by an administrator only, please choose another one")
 
 // uninvited answers who may not register.
 func (p *loginPages) uninvited(w http.ResponseWriter, r *http.Request, err error) {

@@ -110,6 +110,30 @@ func TestListedName(t *testing.T) {
 	}
 }
 
+// Nobody takes an e-mail address for a name, by whatever way one types it: an app that is told of it would believe that it is who has the address. It is
+// given by the setup link, whose owner may add anybody.
+func TestAddressIsNoNameOfOnesOwn(t *testing.T) {
+	w := newWorld(t)
+	w.users.invited = map[string]Invitation{"C0DE": {ID: "1"}, "SETUP": {ID: "2", Setup: true}}
+	w.conf.Registration = conf.Open
+	register := func(name, code string) page {
+		return w.browser().post("https://"+loginHost+"/register", url.Values{"name": {name}, "password": {"12345678"}, "invite": {code}})
+	}
+	for _, code := range []string{"", "C0DE"} {
+		for _, name := range []string{"boss@corp.example", " BOSS@corp.example ", "boss\uff20corp.example", "@", "boss@"} {
+			if p := register(name, code); p.status != http.StatusUnprocessableEntity || !strings.Contains(p.body, "a name with @ is given by an administrator only") {
+				t.Errorf("%q by the code %q: %d %s", name, code, p.status, p.body)
+			}
+		}
+	}
+	if n := len(w.users.all); n != 2 {
+		t.Errorf("%d accounts, want alice and bob", n)
+	}
+	if p := register("boss@corp.example", "SETUP"); p.status != http.StatusOK {
+		t.Errorf("by the setup link: %d %s", p.status, p.body)
+	}
+}
+
 // The one who may not is told at the login host, and gets no code.
 func TestNotAllowed(t *testing.T) {
 	w := newWorld(t)

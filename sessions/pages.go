@@ -225,6 +225,7 @@ var refused = []struct {
 	{ErrBadCredentials, http.StatusForbidden},
 	{ErrTaken, http.StatusConflict},
 	{ErrBadName, http.StatusUnprocessableEntity},
+	{errAddress, http.StatusUnprocessableEntity},
 	{ErrBadPassword, http.StatusUnprocessableEntity},
 	{errCurrent, http.StatusForbidden},
 	{errDiffer, http.StatusUnprocessableEntity},
