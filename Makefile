@@ -69,7 +69,7 @@ RACED = ^(TestUpgradeLosesNothing|TestDrill|TestCountersNeverGoBack|TestLoginSur
 LARGER = Alloc|Stack|Thousand
 
 timing:
-	go test -count=1 -v -run '^TestTiming$$' ./sessions/users -timing
+	go test -count=1 -v -timeout 60m -run '^TestTiming$$' ./sessions/users -timing
 
 # Go's fuzzing coordinator may take the end of its time for a failure, "context deadline exceeded", where its workers get no CPU just then
 # (go.dev/issue/75804). That is no find: a find says which file holds its input. A number of inputs in place of a time would not run into this,

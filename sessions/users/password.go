@@ -57,7 +57,7 @@ func (s *Store) rehash(ctx context.Context, password string) (string, error) {
 func (s *Store) check(ctx context.Context, rec record, password string) (good bool, err error) {
 	h, known := parsePHC(rec.Hash)
 	if !known {
-		h = phc{cost: s.Cost, salt: make([]byte, saltLen), key: make([]byte, keyLen)}
+		h, _ = parsePHC(s.decoy())
 	}
 	legacy, err := s.checkBcrypt(ctx, rec, password)
 	if err != nil {

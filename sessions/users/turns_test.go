@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"runtime"
 	"slices"
 	"strings"
@@ -168,9 +169,10 @@ func (p *pages) from(addr string) (got context.Context) {
 
 // pages are the login host's over a store, without a network.
 type pages struct {
-	t    testing.TB
-	http http.Handler
-	see  func(context.Context) // of each Verify; nil: nobody looks
+	t       testing.TB
+	service *sessions.Service
+	http    http.Handler
+	see     func(context.Context) // of each Verify; nil: nobody looks
 }
 
 // seen is a store that tells with what it is asked.
@@ -201,18 +203,23 @@ func newPages(t testing.TB, s *Store) *pages {
 	}
 	t.Cleanup(func() { db.Close() })
 	p := &pages{t: t}
-	p.http = sessions.New(db, seen{s, p}, &conf.Login{Host: "login.test", Registration: conf.Closed, Idle: time.Hour, Lifetime: time.Hour}, nowhere{}).Pages()
+	p.service = sessions.New(db, seen{s, p}, &conf.Login{Host: "login.test", Registration: conf.Closed, Idle: time.Hour, Lifetime: time.Hour}, nowhere{})
+	p.http = p.service.Pages()
 	return p
 }
 
-// logIn sends the form of the login page from an address.
-func (p *pages) logIn(name, password, addr string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest("POST", "https://login.test/login", strings.NewReader("name="+name+"&password="+password))
+// loginRequest is the form of the login page, from an address.
+func loginRequest(name, password, addr string) *http.Request {
+	r := httptest.NewRequest("POST", "https://login.test/login", strings.NewReader(url.Values{"name": {name}, "password": {password}}.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
 	r.RemoteAddr = addr
+	return r
+}
+
+func (p *pages) logIn(name, password, addr string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
-	p.http.ServeHTTP(w, r)
+	p.http.ServeHTTP(w, loginRequest(name, password, addr))
 	return w
 }
 
@@ -238,7 +245,7 @@ func TestFloodFromOneAddress(t *testing.T) {
 	rec, _, _ := s.read(ctx, "alice")
 	h, _ := parsePHC(rec.Hash)
 	var code int
-	wg.Go(func() { code = p.logIn("alice", "correct+horse", "192.0.2.1:1").Code })
+	wg.Go(func() { code = p.logIn("alice", "correct horse", "192.0.2.1:1").Code })
 	untilWaiting(t, s, passes-maxHashing+1)
 	if _, networks := s.waits(); networks != 2 {
 		t.Errorf("%d networks wait, want 2", networks)

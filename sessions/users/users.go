@@ -62,9 +62,8 @@ type Store struct {
 	// argon2id is argon2.IDKey; tests watch it.
 	argon2id func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
 
-	find   *sql.Stmt
-	findOr *sql.Stmt // or what is given in place of an account
-	slow   *sql.Stmt // the highest cost of an imported hash
+	find *sql.Stmt // an account, or what is given in place of one
+	slow *sql.Stmt // the highest cost of an imported hash
 }
 
 var (
@@ -89,14 +88,13 @@ func Open(dir string, now func() time.Time) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	find, err := file.Prepare("SELECT u.data, e.n FROM user u JOIN epoch e ON e.name = u.name WHERE u.name = ?")
+	find, err := file.Prepare(`SELECT coalesce((SELECT data FROM user WHERE name = ?1), ?2), coalesce((SELECT n FROM epoch WHERE name = ?1), 0),
+		EXISTS(SELECT 1 FROM user WHERE name = ?1)`)
 	slow, err2 := file.Prepare("SELECT max(json_extract(data, '$.bcrypt')) FROM user WHERE json_extract(data, '$.bcrypt') IS NOT NULL")
-	findOr, err3 := file.Prepare(`SELECT u.data, e.n, TRUE FROM user u JOIN epoch e ON e.name = u.name WHERE u.name = ?1
-		UNION ALL SELECT ?2, 0, FALSE LIMIT 1`)
-	if err := errors.Join(err, err2, err3); err != nil {
+	if err := errors.Join(err, err2); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return &Store{Cost: DefaultCost, file: file, find: find, findOr: findOr, slow: slow, now: now, argon2id: argon2.IDKey}, nil
+	return &Store{Cost: DefaultCost, file: file, find: find, slow: slow, now: now, argon2id: argon2.IDKey}, nil
 }
 
 // Close closes the file. No call may be running or follow.
@@ -129,33 +127,33 @@ func (r record) user(name string, epoch int64) sessions.User {
 }
 
 func (s *Store) read(ctx context.Context, name string) (rec record, epoch int64, err error) {
-	var data []byte
-	err = s.find.QueryRowContext(ctx, name).Scan(&data, &epoch)
-	if errors.Is(err, sql.ErrNoRows) {
-		return record{}, 0, sessions.ErrNoUser
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &rec)
-	}
+	rec, epoch, exists, err := s.readOrDecoy(ctx, name)
 	if err != nil {
 		return record{}, 0, fmt.Errorf("user %q: %w", name, err)
+	}
+	if !exists {
+		return record{}, 0, sessions.ErrNoUser
 	}
 	return rec, epoch, nil
 }
 
-// readOrDecoy is read, but for a name that nobody has it does as much: it reads a record that is like one.
+// readOrDecoy reads an account. For a name that nobody has it does as much, so that the time that it takes tells nobody which there are: it looks into as
+// many tables, and reads a record that is like one.
 func (s *Store) readOrDecoy(ctx context.Context, name string) (rec record, epoch int64, exists bool, err error) {
-	rec = record{Hash: phc{cost: s.Cost, salt: make([]byte, saltLen), key: make([]byte, keyLen)}.String(), Groups: []string{"users"}}
-	data, err := json.Marshal(rec)
+	data, err := json.Marshal(record{Hash: s.decoy(), Groups: []string{"users"}})
 	if err != nil {
 		return rec, 0, false, err
 	}
-	if err = s.findOr.QueryRowContext(ctx, name, string(data)).Scan(&data, &epoch, &exists); err != nil {
-		return record{}, 0, false, err
+	if err = s.find.QueryRowContext(ctx, name, string(data)).Scan(&data, &epoch, &exists); err != nil {
+		return rec, 0, false, err
 	}
-	rec = record{}
 	err = json.Unmarshal(data, &rec)
 	return rec, epoch, exists, err
+}
+
+// decoy is a hash of our cost that no password has, but with a chance of 1 in 2^256.
+func (s *Store) decoy() string {
+	return phc{cost: s.Cost, salt: make([]byte, saltLen), key: make([]byte, keyLen)}.String()
 }
 
 // Verify implements sessions.Users.
