@@ -250,6 +250,7 @@ const (
 type Login struct {
 	Pos          Pos
 	Host         string // where the pages live
+	Port         int    // at which browsers reach it, and every virtual host; 0: at whichever they say
 	Registration Registration
 	Idle         time.Duration // a session unused for this long ends
 	Lifetime     time.Duration // and so does any session of this age

@@ -7,11 +7,12 @@ import (
 
 func TestLoginKeys(t *testing.T) {
 	for text, want := range map[string]Login{
-		"registration = \"invite\"": {Registration: Invite, Audit: "/var/lib/edge/audit.log"},
-		"audit = \"off\"":           {Registration: Closed},
-		"audit = \"who.log\"":       {Registration: Closed, Audit: "/etc/edge/who.log"},
+		"registration = \"invite\"":        {Registration: Invite, Audit: "/var/lib/edge/audit.log"},
+		"audit = \"off\"":                  {Registration: Closed},
+		"audit = \"off\"\npublic_port = 1": {Registration: Closed, Port: 1},
+		"audit = \"who.log\"":              {Registration: Closed, Audit: "/etc/edge/who.log"},
 	} {
-		if got := parse(t, "[login]\nhost = \"login.localhost\"\n"+text+"\n"+https).Login; got.Registration != want.Registration || got.Audit != want.Audit {
+		if got := parse(t, "[login]\nhost = \"login.localhost\"\n"+text+"\n"+https).Login; got.Registration != want.Registration || got.Port != want.Port || got.Audit != want.Audit {
 			t.Errorf("%s: %+v", text, got)
 		}
 	}

@@ -15,6 +15,7 @@ func (l *loader) login(v value) {
 	defer t.done()
 	l.loginHost = exactHost(t.need("host"))
 	lg := &Login{Pos: t.pos(), Host: l.loginHost.Name, Registration: registration(t.get("registration"))}
+	lg.Port = t.get("public_port").integer(0, 1, 65535)
 	lg.theme(t)
 	lg.Audit, lg.AuditPos = l.audit(t.get("audit"), t.pos())
 	lg.Identity = identityOfLogin(t.get("identity"))

@@ -87,7 +87,7 @@ func (s *Service) StepUp(vhost, authority, target string, cookie []byte) (locati
 }
 
 func (s *Service) begin(f flow, authority string, cookie []byte) (location string, setCookies []string, err error) {
-	host, port := splitAuthority(authority)
+	host, port := s.reached(authority)
 	sealed, err := s.db.flows.seal(f.cookieName(), f)
 	if err != nil {
 		return "", nil, err

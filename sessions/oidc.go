@@ -87,7 +87,7 @@ func (p *loginPages) departToLink(w http.ResponseWriter, r *http.Request, at *co
 }
 
 func (p *loginPages) sendTo(w http.ResponseWriter, r *http.Request, at *conf.Provider, j journey, refuse func(error)) {
-	_, port := splitAuthority(r.Host)
+	_, port := p.reached(r.Host)
 	var id [16]byte
 	rand.Read(id[:])
 	j.ID, j.Provider, j.Issuer, j.Nonce, j.Verifier = hex.EncodeToString(id[:]), at.Name, at.Issuer, random(), random()

@@ -128,9 +128,9 @@ func (p *loginPages) goOn(w http.ResponseWriter, r *http.Request, l *live, req *
 		p.goLocal(w, r, *req)
 		return
 	}
-	// The port is that of this request, not one that the request names: a link made by somebody else must not send a code to another
+	// The port is that of the configuration or of this request, not one that the request names: a link made by somebody else must not send a code to another
 	// server on the same machine.
-	_, port := splitAuthority(r.Host)
+	_, port := p.reached(r.Host)
 	origin := httpsURL(req.Host, port)
 	if p.db.now().Sub(time.UnixMilli(req.Issued)) > flowLife {
 		redirect(w, origin+returnPath(req.Return)) // the form was open for long: its cookie has gone, a new flow starts there

@@ -43,9 +43,9 @@ const (
 	forEnrol  = "enrol"
 )
 
-// relyingParty is the login host as passkeys know it: bound to the name, and to the origin with the port by which the browser reached it.
+// relyingParty is the login host as passkeys know it: bound to the name, and to the origin with the port of reached.
 func (s *Service) relyingParty(r *http.Request) (*webauthn.WebAuthn, error) {
-	_, port := splitAuthority(r.Host)
+	_, port := s.reached(r.Host)
 	return webauthn.New(&webauthn.Config{
 		RPID: s.conf.Host, RPDisplayName: s.conf.Host, RPOrigins: []string{s.loginURL(port)},
 		AttestationPreference: protocol.PreferNoAttestation,

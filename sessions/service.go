@@ -1,6 +1,8 @@
 package sessions
 
 import (
+	"strconv"
+
 	"edge/conf"
 )
 
@@ -28,6 +30,18 @@ func New(db *DB, users Users, login *conf.Login, hosts Hosts) *Service {
 func (s *Service) Dressed(theme *Theme) *Service {
 	s.theme = theme
 	return s
+}
+
+// reached is splitAuthority of a request's, but where the configuration names the port at which browsers reach us it is that one, whatever they say.
+func (s *Service) reached(authority string) (host, port string) {
+	host, port = splitAuthority(authority)
+	switch s.conf.Port {
+	case 0:
+		return host, port
+	case 443:
+		return host, ""
+	}
+	return host, ":" + strconv.Itoa(s.conf.Port)
 }
 
 // loginURL is the login host's origin; port as splitAuthority returns it. All hosts are reached by the same port.

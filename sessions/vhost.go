@@ -26,7 +26,7 @@ func (s *Service) Vhost(id string) http.Handler {
 // Forbidden is the page (403) that tells who that this virtual host is not for them, and lets them log out.
 func (s *Service) Forbidden(who *Identity) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host, port := splitAuthority(r.Host)
+		host, port := s.reached(r.Host)
 		setPageHeaders(w.Header())
 		s.show(w, r, http.StatusForbidden, "forbidden", view{Base: "/.edge", User: who.User, Host: host, SendsOn: s.loginURL(port)})
 	})
@@ -117,7 +117,7 @@ func (v *vhostPages) restart(w http.ResponseWriter, r *http.Request, before flow
 }
 
 func (v *vhostPages) logoutForm(w http.ResponseWriter, r *http.Request) {
-	_, port := splitAuthority(r.Host)
+	_, port := v.reached(r.Host)
 	v.show(w, r, http.StatusOK, "logout", view{Base: v.base, SendsOn: v.loginURL(port)})
 }
 
@@ -129,6 +129,6 @@ func (v *vhostPages) logOut(w http.ResponseWriter, r *http.Request) {
 	}
 	v.loggedOutBy(r, old)
 	forgetPages(w)
-	_, port := splitAuthority(r.Host)
+	_, port := v.reached(r.Host)
 	redirect(w, v.loginURL(port)+"/logged-out")
 }

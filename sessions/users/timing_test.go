@@ -78,7 +78,9 @@ func TestTiming(t *testing.T) {
 			runs, each, most = 5, 1000, 3*time.Microsecond
 		}
 		timeLogins(t, runs, each, func(s *Store) {
-			s.argon2id = func(password, _ []byte, _, _ uint32, _ uint8, _ uint32) []byte { return append(password, make([]byte, keyLen)...)[:keyLen] }
+			s.argon2id = func(password, _ []byte, _, _ uint32, _ uint8, _ uint32) []byte {
+				return append(password, make([]byte, keyLen)...)[:keyLen]
+			}
 		}, func(_ float64, off time.Duration) bool { return off.Abs() <= most })
 	})
 	t.Run("with the hash", func(t *testing.T) {
