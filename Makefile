@@ -6,7 +6,8 @@
 # make conformance   asks edge, nginx, haproxy and net/http about every request of the table, has slow clients besiege edge, other
 #                    people's programs ask it and testssl look at its TLS, and writes the figures of docs/CONFORMANCE.md; then gRPC's
 #                    client asks gRPC's server through it (test/grpc, a module of its own)
-# make timing asks, 5 times 1000 in turns, whether the login takes as long for an unknown user as for a known one: within 5 %. A minute
+# make timing asks, 5 times 1000 in turns, whether an answer to a login takes as long for an unknown user as for a known one: within 5 %, and 3 µs beside
+# the hash. A quarter of an hour
 # make pgo    makes default.pgo anew, by which the compiler knows what runs most
 # make drill  reloads edge 200 times and upgrades it 30 times, 10 of them to a process that cannot take over, under clients that never retry, in
 #             a network namespace of its own where that is permitted, and prints what was lost: nothing, or it fails. Two minutes, for which it needs the

@@ -134,6 +134,24 @@ func TestAddressIsNoNameOfOnesOwn(t *testing.T) {
 	}
 }
 
+// A request that access refuses is a use of its session: who sits there is at work.
+func TestRefusedIsUse(t *testing.T) {
+	w := newWorld(t)
+	b := w.browser()
+	b.logIn("https://" + wiki + "/")
+	open := w.Service
+	for range 3 {
+		w.clock.pass(w.conf.Idle - time.Minute)
+		w.Service = New(w.db, w.users, w.conf, hosts{"wiki.example": {"bob"}})
+		if p := b.get("https://" + wiki + "/"); p.status != http.StatusForbidden || p.url.Host != wiki {
+			t.Fatalf("%s: %d", p.url, p.status)
+		}
+	}
+	w.Service = open
+	w.clock.pass(w.conf.Idle - time.Minute)
+	b.sees(b.get("https://"+wiki+"/"), "alice at /")
+}
+
 // The one who may not is told at the login host, and gets no code.
 func TestNotAllowed(t *testing.T) {
 	w := newWorld(t)
