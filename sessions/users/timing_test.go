@@ -84,7 +84,7 @@ func TestTiming(t *testing.T) {
 		}, func(_ float64, off time.Duration) bool { return off.Abs() <= most })
 	})
 	t.Run("with the hash", func(t *testing.T) {
-		runs, each, most := 1, 12, 0.5
+		runs, each, most := 1, 8, 0.5
 		if *timing {
 			runs, each, most = 5, 1000, 0.05
 		}
