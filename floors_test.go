@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -39,12 +40,18 @@ var floors = map[string]int{
 	"edge/bench": -1, "edge/reload/drill/peers": 1,
 }
 
+// isModule is true of a folder that is a module of its own: nothing of the house can import it.
+func isModule(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "go.mod"))
+	return err == nil
+}
+
 // sources gives the program's files by package, read from disk: an answer of the go command could come from a cache.
 func sources(t *testing.T) map[string][]*ast.File {
 	t.Helper()
 	pkgs, fset := map[string][]*ast.File{}, token.NewFileSet()
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() && path != "." && strings.HasPrefix(d.Name(), ".") {
+		if err != nil || d.IsDir() && path != "." && (strings.HasPrefix(d.Name(), ".") || isModule(path)) {
 			return fs.SkipDir
 		}
 		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
@@ -65,18 +66,25 @@ traffic: 16.72MB (17535000) total, 1.95MB (2040000) headers (space savings 0.00%
 `
 
 func TestParseH2load(t *testing.T) {
-	if got, err := parseH2load(h2loadOutput, kib); err != nil || got.requests != 15000 {
-		t.Errorf("got %+v, %v", got, err)
+	want := load{requests: 15000, duration: 3010 * time.Millisecond}
+	for name, out := range map[string]string{
+		"all": h2loadOutput,
+		// At the end of its time one answer's head had come and its body had not.
+		"one under way": strings.Replace(h2loadOutput, "15000 2xx", "15001 2xx", 1),
+	} {
+		if got, err := parseH2load(out, kib); err != nil || got != want {
+			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, want)
+		}
 	}
 	for name, change := range map[string][2]string{
-		"status": {"15000 2xx, 0 3xx", "14999 2xx, 1 3xx"}, "errored": {"0 errored", "1 errored"}, "failed": {"0 failed", "1 failed"},
+		"status": {"15000 2xx, 0 3xx", "15000 2xx, 1 3xx"}, "unanswered": {"15000 2xx", "14999 2xx"}, "errored": {"0 errored", "1 errored"}, "failed": {"0 failed", "1 failed"},
 		"short": {"(15360000) data", "(1536000) data"}, "undone": {"15000 succeeded", "14000 succeeded"},
 	} {
 		if _, err := parseH2load(strings.Replace(h2loadOutput, change[0], change[1], 1), kib); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	p50, p99 := percentiles("1\t200\t30\n2\t200\t10\n3\t200\t20\n")
+	p50, p99 := percentiles(loggedTimes("1\t200\t30\n2\t200\t10\n3\t200\t20\n"))
 	if p50 != 20*time.Microsecond || p99 != 30*time.Microsecond {
 		t.Errorf("percentiles %v, %v", p50, p99)
 	}
@@ -140,19 +148,20 @@ func TestParseCalls(t *testing.T) {
 }
 
 func TestRatios(t *testing.T) {
+	untilSeen := func(c *cell) float64 { return c.seen.Seconds() }
 	costs := func(values ...float64) []*cell {
 		var cells []*cell
 		for _, v := range values {
 			if v == 0 {
 				cells = append(cells, nil)
 			} else {
-				cells = append(cells, &cell{cost: v})
+				cells = append(cells, &cell{seen: time.Duration(v * float64(time.Second))})
 			}
 		}
 		return cells
 	}
 	// Of the same round, not of the medians; the second and the fourth have no pair.
-	got, ok := spreadOf(ratios(costs(1, 5, 9, 0, 8), costs(2, 0, 10, 1, 4)))
+	got, ok := spreadOf(ratios(costs(1, 5, 9, 0, 8), costs(2, 0, 10, 1, 4), untilSeen))
 	if want := (spread{0.9, 0.5, 2}); !ok || got != want {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -168,7 +177,7 @@ func TestVerdict(t *testing.T) {
 	for _, c := range []struct {
 		ratio, bound float64
 		want         string
-	}{{0.9, 0.9, "≤ 0.90: held"}, {1.05, 0.9, "≤ 0.90: **missed by 0.15**"}, {3, 0, "–"}} {
+	}{{0.9, 0.9, "≤ 0.90 held"}, {1.05, 0.9, "≤ 0.90 **missed by 0.15**"}, {3, 0, ""}} {
 		if got := verdict(c.ratio, c.bound); got != c.want {
 			t.Errorf("verdict(%v, %v) = %q, want %q", c.ratio, c.bound, got, c.want)
 		}
@@ -183,9 +192,9 @@ func TestWarning(t *testing.T) {
 
 func TestCellCost(t *testing.T) {
 	start := time.Now()
-	before := usage{at: start, own: time.Second, user: time.Second, origin: time.Second, busy: 10 * time.Second}
+	before := usage{at: start, own: time.Second, user: time.Second, origin: time.Second, busy: 10 * time.Second, memory: 1000}
 	after := usage{at: start.Add(2 * time.Second), own: 3 * time.Second, user: 1500 * time.Millisecond, system: 1500 * time.Millisecond,
-		origin: 1100 * time.Millisecond, busy: 14 * time.Second}
+		origin: 1100 * time.Millisecond, busy: 14 * time.Second, memory: 1000 + 5000*kib}
 	got := load{requests: 1000, duration: 2 * time.Second, cpu: 900 * time.Millisecond}
 	near := func(what string, got, want float64) {
 		t.Helper()
@@ -193,19 +202,18 @@ func TestCellCost(t *testing.T) {
 			t.Errorf("%s is %v, want %v", what, got, want)
 		}
 	}
-	c, err := newCell(work{size: kib}, got, before, after)
+	c, err := newCell(got, before, after)
 	if err != nil {
 		t.Fatal(err)
 	}
-	near("cost in µs", c.cost, 2000)
-	near("rate", c.rate, 500)
+	w := work{size: 1e6}
+	near("cost in µs", w.perRequest(c), 2000)
+	near("cost in ms/GB", w.perGB(c), 2000)
+	near("memory of a connection in KiB", w.perConnection(c), 5)
+	near("rate", c.rate(), 500)
 	near("user part", c.userShare, 0.25)
 	near("strangers", c.strangers, 0.5)
-	if c, err = newCell(work{size: 1e6, perGB: true}, got, before, after); err != nil {
-		t.Fatal(err)
-	}
-	near("cost in ms/GB", c.cost, 2000)
-	if _, err := newCell(work{size: kib}, got, before, usage{at: start.Add(time.Second), own: time.Second}); err == nil {
+	if _, err := newCell(got, before, usage{at: start.Add(time.Second), own: time.Second}); err == nil {
 		t.Error("no CPU time is no error")
 	}
 }
@@ -254,30 +262,58 @@ func TestCheckLog(t *testing.T) {
 	})
 }
 
-// Every configuration fills in, and only with log says something of a log.
+// Every configuration fills in, only with log says something of a log, and has one line with the word that a reload changes.
 func TestConfigs(t *testing.T) {
 	for _, s := range slices.Concat([]server{edge, origin}, peers) {
-		var filled [2]strings.Builder
-		for i, log := range []bool{false, true} {
-			if err := template.Must(template.ParseFS(configs, s.config)).Execute(&filled[i], site{Dir: "/lab", TLS: 4430, Plain: 8000, Origin: 9000, Log: log}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if same := filled[0].String() == filled[1].String(); same != (s.name == "origin") {
+		plain := filled(t, s, site{})
+		if same := plain == filled(t, s, site{Log: true}); same != (s.name == "origin") {
 			t.Errorf("%s: the log makes a difference: %v", s.config, !same)
+		}
+		if s.name == "origin" {
+			continue
+		}
+		few, before, after := filled(t, s, site{Vhosts: vhosts(2)}), filled(t, s, site{Vhosts: vhosts(3), Word: "first"}), filled(t, s, site{Vhosts: vhosts(3), Word: "second"})
+		if few == plain || len(before) <= len(few) {
+			t.Errorf("%s: virtual hosts make no difference", s.config)
+		}
+		if n := differing(before, after); n != 1 {
+			t.Errorf("%s: another word is %d other lines, want 1", s.config, n)
 		}
 	}
 }
 
+// filled is a server's configuration.
+func filled(t *testing.T, s server, own site) string {
+	t.Helper()
+	own.Dir, own.TLS, own.Plain, own.Origin, own.GRPC, own.Admin, own.Connections = "/lab", 4430, 8000, 9000, 9001, 9002, 9400
+	var text strings.Builder
+	if err := template.Must(template.ParseFS(configs, s.config)).Execute(&text, own); err != nil {
+		t.Fatal(err)
+	}
+	return text.String()
+}
+
+// differing is how many lines of two texts, as long as each other, differ.
+func differing(a, b string) int {
+	before, after := strings.Split(a, "\n"), strings.Split(b, "\n")
+	n := max(len(before), len(after)) - min(len(before), len(after))
+	for i := range min(len(before), len(after)) {
+		if before[i] != after[i] {
+			n++
+		}
+	}
+	return n
+}
+
 func TestChoose(t *testing.T) {
-	opts, err := parse([]string{"-only", "http-1k,https-1k", "-peers", "caddy,nginx", "-seconds", "2"})
+	opts, err := parse([]string{"-works", "http-1k,https-1k", "-peers", "caddy,nginx", "-seconds", "2"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(opts.works) != 2 || opts.works[0].name != "https-1k" || len(opts.peers) != 2 || opts.peers[0].name != "caddy" || opts.duration != 2*time.Second {
 		t.Errorf("got %+v", opts)
 	}
-	for _, args := range [][]string{{"-only", "h9"}, {"-peers", "iis"}, {"-rounds", "0"}, {"-seconds", "0"}, {"word"}} {
+	for _, args := range [][]string{{"-works", "h9"}, {"-peers", "iis"}, {"-rounds", "0"}, {"-seconds", "0"}, {"word"}} {
 		if _, err := parse(args); err == nil {
 			t.Errorf("%v is no error", args)
 		}
@@ -292,5 +328,89 @@ func TestVersionIn(t *testing.T) {
 		if got := versionIn(text); got != want {
 			t.Errorf("versionIn(%q) = %q, want %q", text, got, want)
 		}
+	}
+}
+
+// Without a list all works are chosen but the extra ones.
+func TestChooseAll(t *testing.T) {
+	opts, err := parse(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, w := range opts.works {
+		names = append(names, w.name)
+	}
+	if len(names) != 15 || slices.Contains(names, "http-1m") || !slices.Contains(names, "reload") {
+		t.Errorf("the works are %v", names)
+	}
+}
+
+func TestTurns(t *testing.T) {
+	w := work{lacks: []string{"haproxy"}, rounds: map[string]int{"nginx": 3}}
+	for _, c := range []struct {
+		server string
+		rounds int
+		want   int
+	}{{"nginx", 5, 3}, {"nginx", 2, 2}, {"haproxy", 5, 0}, {"caddy", 5, 5}} {
+		if got := w.turns(server{name: c.server}, c.rounds); got != c.want {
+			t.Errorf("%s has %d turns of %d, want %d", c.server, got, c.rounds, c.want)
+		}
+	}
+}
+
+// madeUp are results of two rounds: nginx had but one turn, HAProxy lacks the work, Caddy failed.
+func madeUp() *results {
+	seconds := func(s float64) *cell {
+		return &cell{seen: time.Duration(s * float64(time.Second)), load: load{requests: 1, duration: time.Second}}
+	}
+	w := work{name: "reload", says: "reload", lacks: []string{"haproxy"}, rounds: map[string]int{"nginx": 1},
+		figures: []figure{{says: "until seen", unit: "s", digits: 1, of: (work).untilSeen, bound: atMost(0.5, 1, 1)}}}
+	r := newResults(options{works: []work{w}, rounds: 2, duration: time.Second}, slices.Concat([]server{edge}, peers))
+	r.add(w, edge, 0, seconds(1))
+	r.add(w, edge, 1, seconds(2))
+	r.add(w, peers[0], 0, seconds(4))
+	return r
+}
+
+func TestComparison(t *testing.T) {
+	got := madeUp().comparison()
+	want := [][]string{
+		{"work", "edge", "nginx", "edge ÷ nginx", "haproxy", "edge ÷ haproxy", "caddy", "edge ÷ caddy"},
+		{"reload, until seen", "1.5 s", "4.0 s (1 rounds)", "0.25 (0.25–0.25), ≤ 0.50 held", "–", "–", "FAILED", "–"},
+	}
+	if !slices.EqualFunc(got, want, slices.Equal) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestAligned(t *testing.T) {
+	if got, want := aligned([][]string{{"a", "÷÷÷"}, {"bbb", "c"}}), "| a   | ÷÷÷ |\n|-----|-----|\n| bbb | c   |\n"; got != want {
+		t.Errorf("got\n%s, want\n%s", got, want)
+	}
+}
+
+func TestWriteJSON(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "bench.json")
+	if err := madeUp().writeJSON(path); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got jsonRun
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Figures) != 1 || got.Rounds != 2 {
+		t.Fatalf("got %s", text)
+	}
+	servers := got.Figures[0].Servers
+	if len(servers) != 2 || servers["edge"].Median != 1.5 || *servers["edge"].Rounds[1] != 2 || servers["edge"].Ratio != nil {
+		t.Errorf("got %s", text)
+	}
+	if nginx := servers["nginx"]; nginx.Rounds[1] != nil || nginx.Ratio == nil || nginx.Ratio.Median != 0.25 || nginx.Ratio.Bound != 0.5 || !*nginx.Ratio.Held {
+		t.Errorf("got %s", text)
 	}
 }

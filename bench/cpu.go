@@ -46,8 +46,12 @@ func (l *lab) look(p *process) (usage, error) {
 		u.own, u.user, u.system = u.own+own, u.user+s.user, u.system+s.system
 		u.memory += memory(pid)
 	}
-	if u.origin, err = sum(l.origin); err != nil {
-		return u, err
+	for _, p := range l.origins {
+		own, err := sum(p)
+		if err != nil {
+			return u, err
+		}
+		u.origin += own
 	}
 	u.busy, err = machineBusy()
 	return u, err

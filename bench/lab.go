@@ -23,13 +23,13 @@ import (
 	"time"
 )
 
-//go:embed sessions.toml sessions.lua nginx.conf haproxy.cfg Caddyfile edge.toml origin.conf openssl.cnf
+//go:embed sessions.toml sessions.lua nginx.conf haproxy.cfg hosts.map Caddyfile edge.toml origin.conf openssl.cnf
 var configs embed.FS
 
 // wantedTLS is what every contestant must negotiate with the load generators' offer (openssl.cnf).
 const wantedTLS = "TLSv1.3, TLS_AES_128_GCM_SHA256, X25519"
 
-// A lab is a folder with everything that the runs need, and the origin. Nothing of it is left when it is closed.
+// A lab is a folder with everything that the runs need, and the origins. Nothing of it is left when it is closed.
 type lab struct {
 	dir      string
 	root     string // of the module
@@ -38,23 +38,38 @@ type lab struct {
 	ports    map[string]site
 	roots    *x509.CertPool
 	given    bool // edge is not built from this tree
-	origin   *process
+	origins  []*process
 }
 
 // A site is what the templates are filled in with.
 type site struct {
 	Dir             string // the server's own
 	TLS, Plain      int    // its ports
-	Origin          int
+	Origin, GRPC    int
+	Admin           int // where Caddy takes orders
+	Connections     int // that a server must be able to hold
 	Cert, Key, Both string
 	Files           string
 	State           string // edge's state directory, where it must outlive its start
 	Body            string // of /1k
 	Log             bool
+	Vhosts          []string // beside what all have: the last answers with Word, the others relay
+	Word            string
 }
 
-// newLab makes the folder with all that is in it and starts the origin. An edge of "" is built from the tree.
-func newLab(ctx context.Context, edge string) (_ *lab, err error) {
+// Others are the virtual hosts that relay.
+func (s site) Others() []string { return s.Vhosts[:max(0, len(s.Vhosts)-1)] }
+
+// Last is the virtual host that answers by itself, if there are any.
+func (s site) Last() string {
+	if len(s.Vhosts) == 0 {
+		return ""
+	}
+	return s.Vhosts[len(s.Vhosts)-1]
+}
+
+// newLab makes the folder with all that is in it and starts the origins of the works. An edge of "" is built from the tree.
+func newLab(ctx context.Context, edge string, works []work) (_ *lab, err error) {
 	if err := lookForTools(); err != nil {
 		return nil, err
 	}
@@ -77,8 +92,26 @@ func newLab(ctx context.Context, edge string) (_ *lab, err error) {
 	if l.programs["edge"], err = l.build(ctx, edge); err != nil {
 		return nil, err
 	}
-	l.origin, err = l.start(ctx, origin, false)
-	return l, err
+	return l, l.startOrigins(ctx, works)
+}
+
+// startOrigins starts nginx, and gRPC's server where a work needs it.
+func (l *lab) startOrigins(ctx context.Context, works []work) error {
+	wanted := []server{origin}
+	if slices.ContainsFunc(works, func(w work) bool { return w.path == grpcMethod }) {
+		if err := l.buildGRPC(ctx); err != nil {
+			return err
+		}
+		wanted = append(wanted, grpcOrigin)
+	}
+	for _, s := range wanted {
+		p, err := l.start(ctx, s, setup{})
+		if err != nil {
+			return err
+		}
+		l.origins = append(l.origins, p)
+	}
+	return nil
 }
 
 // lookForTools finds out whether there is what no run can do without.
@@ -92,8 +125,8 @@ func lookForTools() error {
 }
 
 func (l *lab) close() {
-	if l.origin != nil {
-		l.origin.stop()
+	for _, p := range l.origins {
+		p.stop()
 	}
 	if err := os.RemoveAll(l.dir); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -113,12 +146,17 @@ func (l *lab) build(ctx context.Context, edge string) (string, error) {
 
 // furnish writes what the servers serve and show, and chooses everybody's ports.
 func (l *lab) furnish() error {
-	l.site = site{Files: filepath.Join(l.dir, "www"), State: filepath.Join(l.dir, "state"), Body: strings.Repeat("x", kib)}
-	if err := os.MkdirAll(filepath.Join(l.site.Files, "static"), 0o755); err != nil {
+	conns, err := idleConns(9000)
+	if err != nil {
 		return err
 	}
-	for name, size := range map[string]int{"64k": 64 * kib, "1m": mib, "static/1k.txt": kib} {
-		if err := os.WriteFile(filepath.Join(l.site.Files, name), bytes.Repeat([]byte("x"), size), 0o644); err != nil {
+	l.site = site{Connections: conns + 400, Files: filepath.Join(l.dir, "www"), State: filepath.Join(l.dir, "state"), Body: strings.Repeat("x", kib)}
+	for name, size := range map[string]int{"64k": 64 * kib, "1m": mib, "static/1k.txt": kib, "static/1m.txt": mib, "cached/1k.txt": kib} {
+		path := filepath.Join(l.site.Files, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, bytes.Repeat([]byte("x"), size), 0o644); err != nil {
 			return err
 		}
 	}
@@ -138,13 +176,13 @@ func (l *lab) furnish() error {
 // offer is the path of what the clients offer in TLS.
 func (l *lab) offer() string { return filepath.Join(l.dir, "openssl.cnf") }
 
-// choosePorts gives everybody two free ports. All are held until the last is found, so that no two are the same.
+// choosePorts gives everybody three free ports. All are held until the last is found, so that no two are the same.
 func (l *lab) choosePorts() error {
-	for _, s := range slices.Concat([]server{origin, edge}, peers) {
+	for _, s := range slices.Concat([]server{origin, grpcOrigin, edge}, peers) {
 		own := l.site
 		own.Dir = filepath.Join(l.dir, s.name)
-		own.Origin = l.ports[origin.name].Plain
-		for _, port := range []*int{&own.TLS, &own.Plain} {
+		own.Origin, own.GRPC = l.ports[origin.name].Plain, l.ports[grpcOrigin.name].Plain
+		for _, port := range []*int{&own.TLS, &own.Plain, &own.Admin} {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
 				return err

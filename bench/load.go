@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,11 +24,8 @@ type load struct {
 	cpu      time.Duration // the generator's own
 }
 
-// load asks a server for a work.
-func (l *lab) load(ctx context.Context, w work, p *process, duration time.Duration) (load, error) {
-	if w.rate > 0 {
-		return l.h2load(ctx, w, p, duration)
-	}
+// wrk asks as fast as it goes, for whole seconds.
+func (l *lab) wrk(ctx context.Context, w work, p *process, duration time.Duration) (load, error) {
 	out, cpu, err := l.generate(ctx, duration, "wrk", "-t1", fmt.Sprintf("-c%d", w.conns), fmt.Sprintf("-d%.0fs", duration.Seconds()),
 		"--latency", "--timeout", "5s", p.url(w))
 	if err != nil {
@@ -38,16 +36,11 @@ func (l *lab) load(ctx context.Context, w work, p *process, duration time.Durati
 	return got, err
 }
 
-// h2load keeps to a rate, which wrk cannot. Its log has each request's time, of which it prints no percentiles.
-func (l *lab) h2load(ctx context.Context, w work, p *process, duration time.Duration) (load, error) {
+// atRate keeps to a rate, which wrk cannot. h2load's log has each request's time, of which it prints no percentiles.
+func (l *lab) atRate(ctx context.Context, w work, p *process, duration time.Duration) (load, error) {
 	log := filepath.Join(l.dir, "h2load.log")
 	defer os.Remove(log)
-	out, cpu, err := l.generate(ctx, duration, "h2load", "--h1", fmt.Sprintf("-c%d", w.conns), fmt.Sprintf("--rps=%d", w.rate/w.conns),
-		fmt.Sprintf("--duration=%.0f", duration.Seconds()), "--log-file="+log, p.url(w))
-	if err != nil {
-		return load{}, err
-	}
-	got, err := parseH2load(out, w.size)
+	got, err := l.h2load(ctx, w, p, duration, "--h1", fmt.Sprintf("--rps=%d", w.rate/w.conns), "--log-file="+log, asLong(duration))
 	if err != nil {
 		return load{}, err
 	}
@@ -55,9 +48,40 @@ func (l *lab) h2load(ctx context.Context, w work, p *process, duration time.Dura
 	if err != nil {
 		return load{}, err
 	}
-	got.duration, got.cpu = duration, cpu
-	got.p50, got.p99 = percentiles(string(times))
+	got.p50, got.p99 = percentiles(loggedTimes(string(times)))
 	return got, nil
+}
+
+// h2 has 16 streams on each connection. It asks a number of times that takes about so long by what the load before took: at the end of a given
+// time 512 requests would be left half answered, which is a large part of what a slow server does in a second.
+func (l *lab) h2(ctx context.Context, w work, p *process, duration time.Duration) (load, error) {
+	rate := cmp.Or(p.rate, 10_000)
+	got, err := l.h2load(ctx, w, p, duration, "-m16", fmt.Sprintf("-n%d", int(rate*duration.Seconds())))
+	if err != nil {
+		return load{}, err
+	}
+	p.rate = float64(got.requests) / got.duration.Seconds()
+	return got, nil
+}
+
+// warmH1 is for works that wrk loads: it would take a whole second.
+func (l *lab) warmH1(ctx context.Context, w work, p *process, duration time.Duration) (load, error) {
+	return l.h2load(ctx, w, p, duration, "--h1", asLong(duration))
+}
+
+func asLong(duration time.Duration) string {
+	return fmt.Sprintf("--duration=%dms", duration.Milliseconds())
+}
+
+func (l *lab) h2load(ctx context.Context, w work, p *process, duration time.Duration, args ...string) (load, error) {
+	args = slices.Concat(args, []string{fmt.Sprintf("-c%d", w.conns), p.url(w)})
+	out, cpu, err := l.generate(ctx, duration, "h2load", args...)
+	if err != nil {
+		return load{}, err
+	}
+	got, err := parseH2load(out, w.size)
+	got.cpu = cpu
+	return got, err
 }
 
 // generate runs a load generator and gives what it prints and the CPU time that it took.
@@ -116,33 +140,42 @@ func enough(requests int, read float64, size int) error {
 }
 
 var (
-	h2loadDone = regexp.MustCompile(`requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout`)
-	h2load2xx  = regexp.MustCompile(`status codes: (\d+) 2xx`)
-	h2loadData = regexp.MustCompile(`\((\d+)\) data`)
+	h2loadDone  = regexp.MustCompile(`requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout`)
+	h2loadCode  = regexp.MustCompile(`status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx`)
+	h2loadCodes = regexp.MustCompile(`status codes: .*`)
+	h2loadTook  = regexp.MustCompile(`finished in (\S+),`)
+	h2loadData  = regexp.MustCompile(`\((\d+)\) data`)
 )
 
-// parseH2load reads what h2load prints, but for the latencies.
+// parseH2load reads what h2load prints, but for the latencies. Of what was under way when its time was over the status may be counted already, and the
+// requests are not.
 func parseH2load(out string, size int) (load, error) {
-	done, good, data := h2loadDone.FindStringSubmatch(out), h2load2xx.FindStringSubmatch(out), h2loadData.FindStringSubmatch(out)
-	if done == nil || good == nil || data == nil {
+	done, took, data := h2loadDone.FindStringSubmatch(out), h2loadTook.FindStringSubmatch(out), h2loadData.FindStringSubmatch(out)
+	if done == nil || took == nil || data == nil {
 		return load{}, fmt.Errorf("h2load: no result: %s", lastLine(out))
 	}
-	if done[1] != done[2] || done[1] != good[1] || done[3] != "0" || done[4] != "0" || done[5] != "0" {
-		return load{}, fmt.Errorf("%s; %s", done[0], good[0])
+	good := h2loadCode.FindStringSubmatch(out)
+	if good == nil {
+		return load{}, fmt.Errorf("h2load: %s", h2loadCodes.FindString(out))
 	}
-	requests, err := strconv.Atoi(done[1])
-	if err != nil {
+	if done[1] != done[2] || done[3] != "0" || done[4] != "0" || done[5] != "0" {
+		return load{}, fmt.Errorf("h2load: %s", done[0])
+	}
+	requests, err1 := strconv.Atoi(done[1])
+	answered, err2 := strconv.Atoi(good[1])
+	read, err3 := strconv.ParseFloat(data[1], 64)
+	duration, err4 := time.ParseDuration(took[1])
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return load{}, fmt.Errorf("h2load: %w", err)
 	}
-	read, err := strconv.ParseFloat(data[1], 64)
-	if err != nil {
-		return load{}, fmt.Errorf("h2load: %w", err)
+	if answered < requests {
+		return load{}, fmt.Errorf("h2load: %s; %s", done[0], good[0])
 	}
-	return load{requests: requests}, enough(requests, read, size)
+	return load{requests: requests, duration: duration}, enough(requests, read, size)
 }
 
-// percentiles reads h2load's log: a line for each request, with its start, status and microseconds.
-func percentiles(log string) (p50, p99 time.Duration) {
+// loggedTimes reads h2load's log: a line for each request, with its start, status and microseconds.
+func loggedTimes(log string) []time.Duration {
 	var times []time.Duration
 	for line := range strings.Lines(log) {
 		if fields := strings.Fields(line); len(fields) >= 3 {
@@ -150,6 +183,11 @@ func percentiles(log string) (p50, p99 time.Duration) {
 			times = append(times, time.Duration(us)*time.Microsecond)
 		}
 	}
+	return times
+}
+
+// percentiles sorts the times; of none they are 0.
+func percentiles(times []time.Duration) (p50, p99 time.Duration) {
 	if len(times) == 0 {
 		return 0, 0
 	}

@@ -1,4 +1,4 @@
-// Command bench measures edge beside nginx, HAProxy and Caddy: the CPU time that each takes for a request. docs/BENCHMARKS.md has its
+// Command bench measures edge beside nginx, HAProxy and Caddy: the CPU time that each takes for a request, memory, reloads and latency. docs/BENCHMARKS.md has its
 // method and its last table. It knows edge only as a program.
 package main
 
@@ -25,6 +25,7 @@ type options struct {
 	duration time.Duration // of the load of one cell
 	edge     string        // the program; "": built from the tree
 	write    bool
+	json     string
 	profile  bool
 	sessions int // of people who have logged in, whose cost is measured in place of all else; 0: none
 }
@@ -53,12 +54,13 @@ func main() {
 func parse(args []string) (options, error) {
 	var opts options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	only := flags.String("only", "", "the works to run, with commas: "+strings.Join(workNames(), ","))
+	list := flags.String("works", "", "the `works` to run, with commas; default: all but http-1k-log, http-1m and static-1k-cached. There are "+strings.Join(workNames(), ","))
 	peers := flags.String("peers", "nginx,haproxy,caddy", "whom to measure beside edge, with commas; \"\" for nobody")
-	seconds := flags.Int("seconds", 3, "of load in each cell")
+	seconds := flags.Int("seconds", 1, "of load in each cell")
 	flags.IntVar(&opts.rounds, "rounds", 5, "how often everybody has a turn")
 	flags.StringVar(&opts.edge, "edge", "", "a program to measure in place of one built from this tree")
 	flags.BoolVar(&opts.write, "write", false, "put the table into docs/BENCHMARKS.md")
+	flags.StringVar(&opts.json, "json", "", "the `file` for the results; default bin/bench.json")
 	flags.BoolVar(&opts.profile, "profile", false, "show where the time goes, in place of measuring (strace, perf)")
 	flags.IntVar(&opts.sessions, "sessions", 0, "measure, in place of the peers, what the check of so many `logins` costs")
 	if err := flags.Parse(args); err != nil {
@@ -69,7 +71,7 @@ func parse(args []string) (options, error) {
 		return opts, errors.New("rounds and seconds are at least 1, sessions are not below 0, and there are only flags")
 	}
 	var err error
-	if opts.works, err = chooseWorks(*only); err != nil {
+	if opts.works, err = chooseWorks(*list); err != nil {
 		return opts, err
 	}
 	opts.peers, err = choosePeers(*peers)
@@ -77,7 +79,7 @@ func parse(args []string) (options, error) {
 }
 
 func run(ctx context.Context, opts options) error {
-	l, err := newLab(ctx, opts.edge)
+	l, err := newLab(ctx, opts.edge, opts.works)
 	if err != nil {
 		return err
 	}
@@ -90,6 +92,9 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return err
 	}
+	if err := l.setRates(ctx, opts.works, contestants); err != nil {
+		return err
+	}
 	if opts.profile {
 		return l.profile(ctx, opts, contestants)
 	}
@@ -97,10 +102,39 @@ func run(ctx context.Context, opts options) error {
 	if err != nil {
 		return err
 	}
-	table := res.markdown(facts, opts)
+	res.facts = facts
+	return l.report(res, opts)
+}
+
+// setRates gives their rates to the works that depend on what the slowest peer can.
+func (l *lab) setRates(ctx context.Context, works []work, contestants []server) error {
+	for i, w := range works {
+		if !w.half {
+			continue
+		}
+		rate, err := l.halfOfSlowest(ctx, w, contestants[min(1, len(contestants)-1):])
+		if err != nil {
+			return fmt.Errorf("finding the slowest peer's maximum: %w", err)
+		}
+		works[i].rate = rate
+		works[i].says += fmt.Sprintf(" (%d a second)", rate)
+	}
+	return nil
+}
+
+// report prints and keeps the results. Where a cell failed, the table is only printed.
+func (l *lab) report(res *results, opts options) error {
+	table := res.markdown()
 	fmt.Print(table)
+	path := opts.json
+	if path == "" {
+		path = filepath.Join(l.root, "bin", "bench.json")
+	}
+	if err := res.writeJSON(path); err != nil {
+		return err
+	}
 	if len(res.failed) > 0 {
-		return fmt.Errorf("%d cells failed, so nothing is written:\n%w", len(res.failed), errors.Join(res.failed...))
+		return fmt.Errorf("%d cells failed:\n%w", len(res.failed), errors.Join(res.failed...))
 	}
 	if opts.write {
 		return writeTable(filepath.Join(l.root, "docs/BENCHMARKS.md"), table)
@@ -110,14 +144,15 @@ func run(ctx context.Context, opts options) error {
 
 // measure lets everybody have a turn at each work, in each round in another order. A cell that fails is left out and told.
 func (l *lab) measure(ctx context.Context, opts options, contestants []server) (*results, error) {
-	turns := opts.rounds * len(opts.works) * len(contestants)
-	fmt.Fprintf(os.Stderr, "%d turns, about %v\n", turns, (time.Duration(turns) * (opts.duration + warmUp + startUp)).Round(time.Second))
 	res := newResults(opts, contestants)
 	for round := range opts.rounds {
 		for _, w := range opts.works {
 			for i := range contestants {
 				s := contestants[(i+round)%len(contestants)]
-				c, err := l.cell(ctx, w, s, opts.duration)
+				if round >= w.turns(s, opts.rounds) {
+					continue
+				}
+				c, err := w.turn(l, ctx, w, s, opts.duration)
 				if ctx.Err() != nil {
 					return nil, context.Cause(ctx)
 				}
@@ -128,47 +163,9 @@ func (l *lab) measure(ctx context.Context, opts options, contestants []server) (
 					continue
 				}
 				res.add(w, s, round, c)
-				fmt.Fprintf(os.Stderr, "round %d  %-12s %-8s %s\n", round+1, w.name, s.name, c.String(w))
+				fmt.Fprintf(os.Stderr, "round %d  %-17s %-8s %s\n", round+1, w.name, s.name, c.String(w))
 			}
 		}
 	}
 	return res, nil
-}
-
-const (
-	warmUp  = time.Second            // how long a server just started is loaded before it counts
-	startUp = 300 * time.Millisecond // what starting and ending it takes, about
-)
-
-// cell starts one server, loads it and ends it. Each cell has a process of its own: where its memory happens to lie, what an earlier work
-// left in its heap and what idle neighbours do would otherwise stay the same for the whole run, and be taken for the server's own.
-func (l *lab) cell(ctx context.Context, w work, s server, duration time.Duration) (*cell, error) {
-	p, err := l.start(ctx, s, w.log)
-	if err != nil {
-		return nil, err
-	}
-	defer p.stop()
-	if err := l.probe(ctx, p, w); err != nil {
-		return nil, err
-	}
-	warm, err := l.load(ctx, w, p, warmUp)
-	if err != nil {
-		return nil, fmt.Errorf("warm-up: %w", err)
-	}
-	before, err := l.look(p)
-	if err != nil {
-		return nil, err
-	}
-	got, err := l.load(ctx, w, p, duration)
-	if err != nil {
-		return nil, err
-	}
-	after, err := l.look(p)
-	if err != nil {
-		return nil, err
-	}
-	if err := p.checkLog(w.log, warm.requests+got.requests); err != nil {
-		return nil, err
-	}
-	return newCell(w, got, before, after)
 }

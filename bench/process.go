@@ -27,26 +27,34 @@ type process struct {
 	cmd    *exec.Cmd
 	ended  chan struct{}
 	output string // the file with what it printed
+
+	tickets []tls.ClientSessionCache // of clients that resume
+	rate    float64                  // requests a second at the last load, where the next one's length depends on it; 0: there was none
 }
 
+// setup is what a work wants of a configuration.
+type setup struct {
+	log    bool
+	vhosts int
+}
+
+func (w work) setup() setup { return setup{w.log, w.vhosts} }
+
 // start starts a server in a folder of its own, made anew, and returns once it accepts.
-func (l *lab) start(ctx context.Context, s server, log bool) (*process, error) {
+func (l *lab) start(ctx context.Context, s server, like setup) (*process, error) {
 	own := l.ports[s.name]
-	own.Log = log
+	own.Log, own.Vhosts, own.Word = like.log, vhosts(like.vhosts), "first"
 	if err := os.RemoveAll(own.Dir); err != nil {
 		return nil, err
 	}
 	if err := os.Mkdir(own.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	conf := filepath.Join(own.Dir, s.config)
-	if err := fill(conf, s.config, own); err != nil {
+	p := &process{server: s, site: own, ended: make(chan struct{}), output: filepath.Join(own.Dir, "output")}
+	if err := p.configure(); err != nil {
 		return nil, err
 	}
-	p := &process{server: s, site: own, ended: make(chan struct{}), output: filepath.Join(own.Dir, "output")}
-	args := slices.Clone(s.args)
-	args[slices.Index(args, "CONF")] = conf
-	p.cmd = exec.Command(l.programs[s.name], args...)
+	p.cmd = exec.Command(l.programs[s.name], p.arguments(s.args)...)
 	p.cmd.Dir = own.Dir
 	p.cmd.Env = append(os.Environ(), "GOMAXPROCS=2", "XDG_DATA_HOME="+own.Dir, "XDG_CONFIG_HOME="+own.Dir)
 	// A group of its own: an interrupt from the terminal is ours to handle, and its children end with it. If we are killed, so is it.
@@ -54,13 +62,47 @@ func (l *lab) start(ctx context.Context, s server, log bool) (*process, error) {
 	if err := p.launch(); err != nil {
 		return nil, err
 	}
-	for _, port := range []int{own.TLS, own.Plain} {
+	ports := []int{own.TLS, own.Plain}
+	if s.plain {
+		ports = ports[1:]
+	}
+	for _, port := range ports {
 		if err := p.await(ctx, port); err != nil {
 			p.stop()
 			return nil, err
 		}
 	}
 	return p, nil
+}
+
+// configure writes the configuration of the site, and the list of virtual hosts that HAProxy's names.
+func (p *process) configure() error {
+	if p.server.config == "" {
+		return nil
+	}
+	err := fill(p.conf(), p.server.config, p.site)
+	if err == nil && p.server.name == "haproxy" {
+		err = fill(filepath.Join(p.site.Dir, "hosts.map"), "hosts.map", p.site)
+	}
+	return err
+}
+
+func (p *process) conf() string { return filepath.Join(p.site.Dir, p.server.config) }
+
+// arguments fills in what stands for something else.
+func (p *process) arguments(args []string) []string {
+	args = slices.Clone(args)
+	for i, arg := range args {
+		switch arg {
+		case "CONF":
+			args[i] = p.conf()
+		case "PLAIN":
+			args[i] = fmt.Sprintf("127.0.0.1:%d", p.site.Plain)
+		case "ADMIN":
+			args[i] = fmt.Sprintf("127.0.0.1:%d", p.site.Admin)
+		}
+	}
+	return args
 }
 
 // fill writes the configuration of a template.
@@ -97,7 +139,7 @@ func (p *process) wait() {
 
 // await returns once the server accepts on a port.
 func (p *process) await(ctx context.Context, port int) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute) // Caddy takes a while with many virtual hosts
 	defer cancel()
 	for {
 		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
@@ -140,6 +182,9 @@ func (p *process) url(w work) string {
 
 // probe asks once, with an eye on what the load generators do not look at: the body.
 func (l *lab) probe(ctx context.Context, p *process, w work) error {
+	if w.size == 0 {
+		return nil // its load looks at the bodies
+	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: l.roots}, DisableKeepAlives: true, DisableCompression: true}
 	client := &http.Client{Transport: transport, Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url(w), nil)

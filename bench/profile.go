@@ -18,6 +18,9 @@ import (
 func (l *lab) profile(ctx context.Context, opts options, contestants []server) error {
 	for _, w := range opts.works {
 		for _, s := range contestants {
+			if !w.has(s) {
+				continue
+			}
 			if err := l.profileOne(ctx, w, s, opts.duration); err != nil {
 				return fmt.Errorf("%s, %s: %w", w.name, s.name, err)
 			}
@@ -27,12 +30,12 @@ func (l *lab) profile(ctx context.Context, opts options, contestants []server) e
 }
 
 func (l *lab) profileOne(ctx context.Context, w work, s server, duration time.Duration) error {
-	p, err := l.start(ctx, s, w.log)
+	p, err := l.start(ctx, s, w.setup())
 	if err != nil {
 		return err
 	}
 	defer p.stop()
-	if _, err := l.load(ctx, w, p, warmUp); err != nil {
+	if _, err := l.warm(ctx, w, p); err != nil {
 		return err
 	}
 	calls, err := l.calls(ctx, w, p, duration)
@@ -54,7 +57,7 @@ func (l *lab) watched(ctx context.Context, w work, p *process, duration time.Dur
 	if err := tool.Start(); err != nil {
 		return load{}, err
 	}
-	got, err := l.load(ctx, w, p, duration)
+	got, err := w.load(l, ctx, w, p, duration)
 	tool.Process.Signal(os.Interrupt)
 	tool.Wait() // both tools end by the signal that they get
 	return got, err

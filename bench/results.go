@@ -1,67 +1,26 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
-// A cell is one server's turn at one work.
-type cell struct {
-	cost      float64 // CPU: microseconds a request, or milliseconds a GB
-	userShare float64 // of the cost
-	rate      float64 // requests a second
-	p50, p99  time.Duration
-	memory    int64
-	share     float64 // CPUs that the server kept busy
-	busy      float64 // CPUs that were busy at all
-	strangers float64 // CPUs kept busy by what is no part of the benchmark
-}
-
-func newCell(w work, got load, before, after usage) (*cell, error) {
-	own, wall := after.own-before.own, after.at.Sub(before.at)
-	if own <= 0 || wall <= 0 {
-		return nil, errors.New("no CPU time was counted")
-	}
-	c := &cell{p50: got.p50, p99: got.p99, memory: after.memory}
-	c.cost = own.Seconds() * 1e6 / float64(got.requests)
-	c.rate = float64(got.requests) / got.duration.Seconds()
-	if w.perGB {
-		c.cost = own.Seconds() * 1e3 / (float64(got.requests) * float64(w.size) / 1e9)
-	}
-	user, system := after.user-before.user, after.system-before.system
-	c.userShare = user.Seconds() / max(tick, user+system).Seconds()
-	busy := after.busy - before.busy
-	c.share, c.busy = own.Seconds()/wall.Seconds(), busy.Seconds()/wall.Seconds()
-	c.strangers = max(0, (busy-own-got.cpu-(after.origin-before.origin)).Seconds()/wall.Seconds())
-	return c, nil
-}
-
-func (c *cell) String(w work) string {
-	return fmt.Sprintf("%8.2f %s %8.0f req/s  p50 %v p99 %v  %d MiB  CPUs: own %.2f, busy %.2f, strangers %.2f",
-		c.cost, w.unit(), c.rate, c.p50, c.p99, c.memory/mib, c.share, c.busy, c.strangers)
-}
-
-func (w work) unit() string {
-	if w.perGB {
-		return "ms/GB"
-	}
-	return "µs"
-}
-
-// results are the cells of a run, by work, server and round. A cell that failed is nil.
+// results are the cells of a run, by work, server and round. A cell that failed, or in whose round the server had no turn, is nil.
 type results struct {
 	opts        options
 	contestants []server
+	facts       []fact
 	cells       map[string]map[string][]*cell
 	failed      []error
+	at          time.Time
 }
 
 func newResults(opts options, contestants []server) *results {
-	res := &results{opts: opts, contestants: contestants, cells: map[string]map[string][]*cell{}}
+	res := &results{at: time.Now().UTC(), opts: opts, contestants: contestants, cells: map[string]map[string][]*cell{}}
 	for _, w := range opts.works {
 		res.cells[w.name] = map[string][]*cell{}
 		for _, s := range contestants {
@@ -107,12 +66,12 @@ func middle(cells []*cell, value func(*cell) float64) float64 {
 	return s.median
 }
 
-// ratios divides the costs of the same round: what slows the machine for a while slows both. Rounds in which one failed are left out.
-func ratios(ours, theirs []*cell) []float64 {
+// ratios divides the values of the same round: what slows the machine for a while slows both. Rounds in which one has none are left out.
+func ratios(ours, theirs []*cell, value func(*cell) float64) []float64 {
 	var values []float64
 	for i, c := range ours {
 		if c != nil && theirs[i] != nil {
-			values = append(values, c.cost/theirs[i].cost)
+			values = append(values, value(c)/value(theirs[i]))
 		}
 	}
 	return values
@@ -122,68 +81,157 @@ func ratios(ours, theirs []*cell) []float64 {
 func verdict(ratio, bound float64) string {
 	switch {
 	case bound == 0:
-		return "–"
+		return ""
 	case ratio <= bound:
-		return fmt.Sprintf("≤ %.2f: held", bound)
+		return fmt.Sprintf("≤ %.2f held", bound)
 	}
-	return fmt.Sprintf("≤ %.2f: **missed by %.2f**", bound, ratio-bound)
+	return fmt.Sprintf("≤ %.2f **missed by %.2f**", bound, ratio-bound)
 }
 
-// markdown is the run's table with what there is to know about it.
-func (r *results) markdown(facts []fact, opts options) string {
+// markdown is the run's tables with what there is to know about it.
+func (r *results) markdown() string {
 	var b strings.Builder
-	r.writeFacts(&b, facts, opts)
-	b.WriteString("\n| work | server | CPU | edge ÷ server | bound | user part | req/s | p50 / p99 | memory | CPUs: own / all |\n")
-	b.WriteString("|---|---|---|---|---|---|---|---|---|---|\n")
-	for _, w := range opts.works {
-		for _, s := range r.contestants {
-			r.writeRow(&b, w, s)
+	r.writeFacts(&b)
+	b.WriteString("\n" + aligned(r.comparison()) + "\nMore about the same turns, medians:\n\n" + aligned(r.details()))
+	return b.String()
+}
+
+// comparison has a row for each figure, and in it every server's, with what edge's is of it.
+func (r *results) comparison() [][]string {
+	head := []string{"work"}
+	for _, s := range r.contestants {
+		head = append(head, s.name)
+		if s.name != edge.name {
+			head = append(head, "edge ÷ "+s.name)
 		}
+	}
+	rows := [][]string{head}
+	for _, w := range r.opts.works {
+		for _, f := range w.figures {
+			row := []string{strings.TrimSuffix(w.says+", "+f.says, ", ")}
+			for _, s := range r.contestants {
+				row = append(row, r.value(w, f, s))
+				if s.name != edge.name {
+					row = append(row, r.ratio(w, f, s))
+				}
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// in is what a figure is of a cell of a work.
+func (f figure) in(w work) func(*cell) float64 { return func(c *cell) float64 { return f.of(w, c) } }
+
+// value is a server's figure: the median, and the number of rounds where that is another than everybody's.
+func (r *results) value(w work, f figure, s server) string {
+	if !w.has(s) {
+		return "–"
+	}
+	values := each(r.cells[w.name][s.name], f.in(w))
+	v, ok := spreadOf(values)
+	if !ok {
+		return "FAILED"
+	}
+	text := fmt.Sprintf("%.*f %s", f.digits, v.median, f.unit)
+	if len(values) != r.opts.rounds {
+		text += fmt.Sprintf(" (%d rounds)", len(values))
+	}
+	return text
+}
+
+// ratio is what edge's figure is of a peer's: the median, the range, and whether it is within the bound.
+func (r *results) ratio(w work, f figure, s server) string {
+	q, ok := spreadOf(ratios(r.cells[w.name][edge.name], r.cells[w.name][s.name], f.in(w)))
+	if !ok {
+		return "–"
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.2f (%.2f–%.2f), %s", q.median, q.low, q.high, verdict(q.median, f.bound[s.name])), ", ")
+}
+
+// details has a row for each server at each work, with what else was seen.
+func (r *results) details() [][]string {
+	rows := [][]string{{"work", "server", "range", "user part", "a second", "p50 / p99", "memory", "CPUs: own / all", "others"}}
+	for _, w := range r.opts.works {
+		for _, s := range r.contestants {
+			if row := r.detail(w, s); row != nil {
+				rows = append(rows, row)
+			}
+		}
+	}
+	return rows
+}
+
+func (r *results) detail(w work, s server) []string {
+	cells := r.cells[w.name][s.name]
+	var ranges []string
+	for _, f := range w.figures {
+		v, ok := spreadOf(each(cells, f.in(w)))
+		if !ok {
+			return nil
+		}
+		ranges = append(ranges, fmt.Sprintf("%.*f–%.*f %s", f.digits, v.low, f.digits, v.high, f.unit))
+	}
+	latency := "–"
+	if p50 := middle(cells, func(c *cell) float64 { return float64(c.p50) }); p50 > 0 {
+		latency = milli(p50) + " / " + milli(middle(cells, func(c *cell) float64 { return float64(c.p99) }))
+	}
+	return []string{w.name, s.name, strings.Join(ranges, ", "),
+		fmt.Sprintf("%.0f %%", 100*middle(cells, func(c *cell) float64 { return c.userShare })),
+		fmt.Sprintf("%.0f", middle(cells, (*cell).rate)), latency,
+		fmt.Sprintf("%.0f MiB", middle(cells, func(c *cell) float64 { return float64(c.memory) })/mib),
+		fmt.Sprintf("%.2f / %.2f", middle(cells, (*cell).share), middle(cells, func(c *cell) float64 { return c.busy })),
+		fmt.Sprintf("%.2f", middle(cells, func(c *cell) float64 { return c.strangers }))}
+}
+
+func milli(d float64) string { return fmt.Sprintf("%.2f ms", d/float64(time.Millisecond)) }
+
+// aligned writes a table whose columns are straight where it is read as it is, too.
+func aligned(rows [][]string) string {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, text := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(text))
+		}
+	}
+	var b strings.Builder
+	for n, row := range rows {
+		for i, text := range row {
+			fmt.Fprintf(&b, "| %-*s ", widths[i], text)
+		}
+		b.WriteString("|\n")
+		if n > 0 {
+			continue
+		}
+		for _, width := range widths {
+			b.WriteString("|" + strings.Repeat("-", width+2))
+		}
+		b.WriteString("|\n")
 	}
 	return b.String()
 }
 
-func (r *results) writeRow(b *strings.Builder, w work, s server) {
-	cells := r.cells[w.name][s.name]
-	cost, ok := spreadOf(each(cells, func(c *cell) float64 { return c.cost }))
-	if !ok {
-		fmt.Fprintf(b, "| %s | %s | FAILED |\n", w.says, s.name)
-		return
-	}
-	ratio, bound := "", ""
-	if q, ok := spreadOf(ratios(r.cells[w.name][edge.name], cells)); ok && s.name != edge.name {
-		ratio = fmt.Sprintf("%.2f (%.2f–%.2f)", q.median, q.low, q.high)
-		bound = verdict(q.median, w.bound[s.name])
-	}
-	digits := 2
-	if w.perGB {
-		digits = 0
-	}
-	fmt.Fprintf(b, "| %s | %s | %.*f %s (%.*f–%.*f) | %s | %s | %.0f %% | %.0f | %s / %s | %.0f MiB | %.2f / %.2f |\n",
-		w.says, s.name, digits, cost.median, w.unit(), digits, cost.low, digits, cost.high, ratio, bound,
-		100*middle(cells, func(c *cell) float64 { return c.userShare }), middle(cells, func(c *cell) float64 { return c.rate }),
-		micro(middle(cells, func(c *cell) float64 { return float64(c.p50) })), micro(middle(cells, func(c *cell) float64 { return float64(c.p99) })),
-		middle(cells, func(c *cell) float64 { return float64(c.memory) })/mib,
-		middle(cells, func(c *cell) float64 { return c.share }), middle(cells, func(c *cell) float64 { return c.busy }))
-}
-
-func micro(d float64) string { return fmt.Sprintf("%.2f ms", d/float64(time.Millisecond)) }
-
 // writeFacts says what was measured, where, when and how quiet it was.
-func (r *results) writeFacts(b *strings.Builder, facts []fact, opts options) {
-	fmt.Fprintf(b, "%s, %s. %d rounds of %.0f s a cell.\n\n", time.Now().UTC().Format("2006-01-02 15:04 MST"), machine(), opts.rounds, opts.duration.Seconds())
-	for _, f := range facts {
+func (r *results) writeFacts(b *strings.Builder) {
+	fmt.Fprintf(b, "%s, %s. %d rounds of %.0f s a turn.\n\n", r.at.Format("2006-01-02 15:04 MST"), machine(), r.opts.rounds, r.opts.duration.Seconds())
+	for _, f := range r.facts {
 		fmt.Fprintf(b, "- %s %s: %s\n", f.server.name, f.version, f.negotiated)
 	}
+	if s, ok := r.noise(); ok {
+		fmt.Fprintf(b, "- noise: others on the machine kept %.2f CPUs busy in the median turn, %.2f in the worst%s\n", s.median, s.high, warning(s.median))
+	}
+}
+
+// noise is how many CPUs others kept busy, by cells.
+func (r *results) noise() (spread, bool) {
 	var all []float64
 	for _, byServer := range r.cells {
 		for _, cells := range byServer {
 			all = append(all, each(cells, func(c *cell) float64 { return c.strangers })...)
 		}
 	}
-	if s, ok := spreadOf(all); ok {
-		fmt.Fprintf(b, "- noise: others on the machine kept %.2f CPUs busy in the median cell, %.2f in the worst%s\n", s.median, s.high, warning(s.median))
-	}
+	return spreadOf(all)
 }
 
 // warning says when the machine was not quiet enough to compare on.

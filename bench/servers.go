@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // caddyVersion is the one measured. It is built from its source, into a cache of the user's: never a part of this module.
@@ -20,19 +21,26 @@ type server struct {
 	name    string
 	program string   // in PATH, unless newLab or available finds it elsewhere
 	config  string   // the template
-	args    []string // the configuration's path stands for "CONF"
+	args    []string // the configuration's path stands for "CONF", the plain address for "PLAIN", the one for orders for "ADMIN"
 	output  bool     // the access log is what it prints
+	plain   bool     // it has no TLS
+	signal  syscall.Signal
+	reload  []string // what tells it to read its configuration again, in place of the signal
 }
 
-var edge = server{name: "edge", program: "edge", config: "edge.toml", args: []string{"-c", "CONF"}}
+var edge = server{name: "edge", program: "edge", config: "edge.toml", args: []string{"-c", "CONF"}, signal: syscall.SIGHUP}
 
 var peers = []server{
-	{name: "nginx", program: "nginx", config: "nginx.conf", args: []string{"-c", "CONF"}},
-	{name: "haproxy", program: "haproxy", config: "haproxy.cfg", args: []string{"-db", "-f", "CONF"}, output: true},
-	{name: "caddy", program: "caddy", config: "Caddyfile", args: []string{"run", "--adapter", "caddyfile", "--config", "CONF"}},
+	{name: "nginx", program: "nginx", config: "nginx.conf", args: []string{"-c", "CONF"}, signal: syscall.SIGHUP},
+	{name: "haproxy", program: "haproxy", config: "haproxy.cfg", args: []string{"-W", "-f", "CONF"}, output: true, signal: syscall.SIGUSR2},
+	{name: "caddy", program: "caddy", config: "Caddyfile", args: []string{"run", "--adapter", "caddyfile", "--config", "CONF"},
+		reload: []string{"reload", "--adapter", "caddyfile", "--config", "CONF", "--address", "ADMIN"}},
 }
 
-var origin = server{name: "origin", program: "nginx", config: "origin.conf", args: []string{"-c", "CONF"}}
+var (
+	origin     = server{name: "origin", program: "nginx", config: "origin.conf", args: []string{"-c", "CONF"}}
+	grpcOrigin = server{name: "grpc-origin", args: []string{"PLAIN"}, plain: true}
+)
 
 func choosePeers(list string) ([]server, error) {
 	var chosen []server
@@ -100,7 +108,7 @@ func (l *lab) meet(ctx context.Context, contestants []server) ([]fact, error) {
 	var facts []fact
 	for _, s := range contestants {
 		f := fact{server: s, version: l.versionOf(ctx, s)}
-		p, err := l.start(ctx, s, false)
+		p, err := l.start(ctx, s, setup{})
 		if err == nil {
 			f.negotiated, err = l.negotiated(ctx, p)
 			p.stop()

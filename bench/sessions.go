@@ -42,7 +42,7 @@ func (l *lab) measureSessions(ctx context.Context, opts options) error {
 	if err != nil {
 		return err
 	}
-	p, err := l.start(ctx, guarded, false)
+	p, err := l.start(ctx, guarded, setup{})
 	if err != nil {
 		return err
 	}
