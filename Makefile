@@ -14,7 +14,8 @@
 #             machine for itself
 # make drill-long  the same with 5000 reloads and 300 upgrades, for some 20 minutes. No part of CI
 # make screens   takes pictures of every login page into docs/screens, with Debian's Chromium and a Chinese font (fonts-wqy-microhei). No part of CI
-# make bench  measures edge beside nginx, HAProxy and Caddy, for 14 minutes; BENCH="-write" keeps the table. No part of CI
+# make bench  measures edge beside nginx, HAProxy and Caddy, for 14 minutes; BENCH="-write" keeps the table, BENCH="-works h2-1k,grpc -rounds 3" is a
+#             part of it. The results are in bin/bench.json too. No part of CI
 # make bench-sessions  measures what a login adds to a relayed request, at 100,000 sessions, what memory they take and how many log in a second: two
 #             minutes. No part of CI
 # make drill-peers   has the clients of the drill ask edge, nginx, haproxy and Caddy, each while it reloads or replaces its program: seven minutes,
@@ -142,7 +143,7 @@ bench: bench-tools
 
 bench-sessions: bench-tools
 	go build -o bin/bench ./bench
-	exec bin/bench -sessions 100000 $(BENCH)
+	exec bin/bench -sessions 100000 -seconds 3 $(BENCH)
 
 # $(call install,PROGRAMS,PACKAGES,WORD) installs what is missing where it can: as root on Debian. Elsewhere it says what to install, and
 # what follows from doing without.

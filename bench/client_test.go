@@ -198,7 +198,7 @@ func TestReloadIsSeen(t *testing.T) {
 	l.programs = map[string]string{"": "/bin/true"}
 	p.cmd = command(t.Context())
 	got, err := l.reload(t.Context(), p)
-	if err != nil || asked.Load() != 4 || got.p50 <= 0 || p.site.Word != "first+" {
+	if err != nil || asked.Load() != 4 || got.duration <= 0 || p.site.Word != "first+" {
 		t.Errorf("got %+v, %v, after %d requests", got, err, asked.Load())
 	}
 	if _, err := l.reload(t.Context(), p); err == nil {

@@ -25,7 +25,7 @@ const (
 )
 
 var (
-	grpcQuestion = grpcMessage([]byte{2 << 3, grpcPayload})                                                                      // response_size
+	grpcQuestion = grpcMessage([]byte{2 << 3, grpcPayload})                                                                        // response_size
 	grpcAnswer   = grpcMessage(slices.Concat([]byte{1<<3 | 2, grpcPayload + 2, 2<<3 | 2, grpcPayload}, make([]byte, grpcPayload))) // payload { body }
 )
 

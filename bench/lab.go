@@ -10,8 +10,10 @@ import (
 	"crypto/x509/pkix"
 	"embed"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -183,7 +185,7 @@ func (l *lab) choosePorts() error {
 		own.Dir = filepath.Join(l.dir, s.name)
 		own.Origin, own.GRPC = l.ports[origin.name].Plain, l.ports[grpcOrigin.name].Plain
 		for _, port := range []*int{&own.TLS, &own.Plain, &own.Admin} {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			ln, err := freePort()
 			if err != nil {
 				return err
 			}
@@ -193,6 +195,18 @@ func (l *lab) choosePorts() error {
 		l.ports[s.name] = own
 	}
 	return nil
+}
+
+// freePort listens below the ports that Linux gives to clients: after thousands of connections one of those may be taken, for a minute after it was
+// closed too, when a server that has had it all the time starts again.
+func freePort() (net.Listener, error) {
+	const first, last = 10_000, 32_000
+	for range 100 {
+		if ln, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+mathrand.IntN(last-first))); err == nil {
+			return ln, nil
+		}
+	}
+	return nil, errors.New("no port is free")
 }
 
 // certify makes the ECDSA P-256 certificate that all of them show.

@@ -40,7 +40,7 @@ func (l *lab) wrk(ctx context.Context, w work, p *process, duration time.Duratio
 func (l *lab) atRate(ctx context.Context, w work, p *process, duration time.Duration) (load, error) {
 	log := filepath.Join(l.dir, "h2load.log")
 	defer os.Remove(log)
-	got, err := l.h2load(ctx, w, p, duration, "--h1", fmt.Sprintf("--rps=%d", w.rate/w.conns), "--log-file="+log, asLong(duration))
+	got, err := l.h2load(ctx, w, p, duration, "--h1", fmt.Sprintf("--rps=%d", w.rate/w.conns), "--log-file="+log, fmt.Sprintf("--duration=%dms", duration.Milliseconds()))
 	if err != nil {
 		return load{}, err
 	}
@@ -64,13 +64,10 @@ func (l *lab) h2(ctx context.Context, w work, p *process, duration time.Duration
 	return got, nil
 }
 
-// warmH1 is for works that wrk loads: it would take a whole second.
+// warmH1 is for works that wrk loads, which would take a whole second, or h2load at a rate. It asks 10,000 times, or for 300 MiB. A given time is not for
+// warming up: h2load waits for ever where it is over before every connection is there.
 func (l *lab) warmH1(ctx context.Context, w work, p *process, duration time.Duration) (load, error) {
-	return l.h2load(ctx, w, p, duration, "--h1", asLong(duration))
-}
-
-func asLong(duration time.Duration) string {
-	return fmt.Sprintf("--duration=%dms", duration.Milliseconds())
+	return l.h2load(ctx, w, p, duration, "--h1", fmt.Sprintf("-n%d", min(10_000, 300*mib/w.size)))
 }
 
 func (l *lab) h2load(ctx context.Context, w work, p *process, duration time.Duration, args ...string) (load, error) {

@@ -145,6 +145,7 @@ func (l *lab) report(res *results, opts options) error {
 // measure lets everybody have a turn at each work, in each round in another order. A cell that fails is left out and told.
 func (l *lab) measure(ctx context.Context, opts options, contestants []server) (*results, error) {
 	res := newResults(opts, contestants)
+	defer res.tellTimes()
 	for round := range opts.rounds {
 		for _, w := range opts.works {
 			for i := range contestants {
@@ -152,7 +153,9 @@ func (l *lab) measure(ctx context.Context, opts options, contestants []server) (
 				if round >= w.turns(s, opts.rounds) {
 					continue
 				}
+				began := time.Now()
 				c, err := w.turn(l, ctx, w, s, opts.duration)
+				res.took[w.name] += time.Since(began)
 				if ctx.Err() != nil {
 					return nil, context.Cause(ctx)
 				}

@@ -60,7 +60,7 @@ func (l *lab) reloadTurn(ctx context.Context, w work, s server, _ time.Duration)
 	if err != nil {
 		return nil, err
 	}
-	c.seen, c.memory = got.p50, max(peak, before.memory)
+	c.seen, c.memory = got.duration, max(peak, before.memory)
 	return c, nil
 }
 
@@ -72,7 +72,7 @@ func (l *lab) reloads(ctx context.Context, _ work, p *process, duration time.Dur
 		if err != nil {
 			return all, err
 		}
-		all.requests, all.duration, all.cpu, all.p50, all.p99 = all.requests+1, all.duration+got.duration, all.cpu+got.cpu, got.p50, got.p99
+		all.requests, all.duration, all.cpu = all.requests+1, all.duration+got.duration, all.cpu+got.cpu
 	}
 	return all, nil
 }
@@ -108,7 +108,7 @@ func (l *lab) reload(ctx context.Context, p *process) (load, error) {
 		}
 	}
 	took := time.Since(began)
-	return load{requests: 1, duration: took, p50: took, p99: took, cpu: ownCPU() - cpu}, ordered()
+	return load{requests: 1, duration: took, cpu: ownCPU() - cpu}, ordered()
 }
 
 // order tells a server to read its configuration again. What it gives waits for the command, where there is one.

@@ -17,10 +17,11 @@ type results struct {
 	cells       map[string]map[string][]*cell
 	failed      []error
 	at          time.Time
+	took        map[string]time.Duration // by works, all turns together
 }
 
 func newResults(opts options, contestants []server) *results {
-	res := &results{at: time.Now().UTC(), opts: opts, contestants: contestants, cells: map[string]map[string][]*cell{}}
+	res := &results{at: time.Now().UTC(), took: map[string]time.Duration{}, opts: opts, contestants: contestants, cells: map[string]map[string][]*cell{}}
 	for _, w := range opts.works {
 		res.cells[w.name] = map[string][]*cell{}
 		for _, s := range contestants {
@@ -31,6 +32,14 @@ func newResults(opts options, contestants []server) *results {
 }
 
 func (r *results) add(w work, s server, round int, c *cell) { r.cells[w.name][s.name][round] = c }
+
+// tellTimes says how long each work took, for who wants to choose.
+func (r *results) tellTimes() {
+	for _, w := range r.opts.works {
+		fmt.Fprintf(os.Stderr, "%-17s took %v\n", w.name, r.took[w.name].Round(time.Second))
+	}
+	fmt.Fprintf(os.Stderr, "all of it took %v\n", time.Since(r.at).Round(time.Second))
+}
 
 // A spread is the middle of some values, with the least and the greatest.
 type spread struct{ median, low, high float64 }

@@ -48,10 +48,8 @@ func (c *cell) String(w work) string {
 		c.rate(), c.p50.Round(time.Microsecond), c.p99.Round(time.Microsecond), c.memory/mib, c.share(), c.busy, c.strangers)
 }
 
-const (
-	warmUp  = 500 * time.Millisecond // how long a server just started is loaded before it counts
-	startUp = 300 * time.Millisecond // what starting and ending it takes, about
-)
+// warmUp is about how long a server just started is loaded before it counts.
+const warmUp = 500 * time.Millisecond
 
 // cpuTurn starts one server, loads it and ends it. Each turn has a process of its own: where its memory happens to lie, what an earlier work
 // left in its heap and what idle neighbours do would otherwise stay the same for the whole run, and be taken for the server's own.

@@ -80,7 +80,7 @@ var works = []work{
 	{name: "http-1k", says: "plain, 1 KiB", path: "/1k", size: kib, conns: 64,
 		load: (*lab).wrk, warm: (*lab).warmH1, turn: (*lab).cpuTurn, figures: cpuEach(atMost(1, 0.85, 0.15))},
 	{name: "https-rate", says: "HTTPS, 1 KiB, 5,000 a second", https: true, path: "/1k", size: kib, conns: 50, rate: 5000,
-		load: (*lab).atRate, turn: (*lab).cpuTurn, figures: cpuEach(atMost(0.9, 0.85, 0.2))},
+		load: (*lab).atRate, warm: (*lab).warmH1, turn: (*lab).cpuTurn, figures: cpuEach(atMost(0.9, 0.85, 0.2))},
 	{name: "https-64k", says: "HTTPS, 64 KiB", https: true, path: "/64k", size: 64 * kib, conns: 64,
 		load: (*lab).wrk, warm: (*lab).warmH1, turn: (*lab).cpuTurn, figures: cpuPerGB(atMost(0.75, 0.75, 0.35))},
 	{name: "https-1m", says: "HTTPS, 1 MiB", https: true, path: "/1m", size: mib, conns: 16,
