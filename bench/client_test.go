@@ -191,7 +191,7 @@ func TestGRPCTellsTrouble(t *testing.T) {
 
 // A reload is over once a new connection gets the other word.
 func TestReloadIsSeen(t *testing.T) {
-	words, asked := []string{"first", "first", "first", "first+", "first+", "third"}, atomic.Int64{}
+	words, asked := []string{"first", "first", "first", "first+", "first+", "third", "first++"}, atomic.Int64{}
 	l, p := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, words[asked.Add(1)-1]) }, nil)
 	p.site.Dir, p.site.Word, p.site.Vhosts = t.TempDir(), "first", vhosts(2)
 	p.server = server{config: edge.config, reload: []string{"CONF"}}
