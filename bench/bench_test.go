@@ -364,7 +364,7 @@ func madeUp() *results {
 	seconds := func(s float64) *cell {
 		return &cell{seen: time.Duration(s * float64(time.Second)), load: load{requests: 1, duration: time.Second}}
 	}
-	w := work{name: "reload", says: "reload", lacks: []string{"haproxy"}, rounds: map[string]int{"nginx": 1},
+	w := work{name: "reload", says: "reload", vhosts: 10, lacks: []string{"haproxy"}, rounds: map[string]int{"nginx": 1},
 		figures: []figure{{says: "until seen", unit: "s", digits: 1, of: (work).untilSeen, bound: atMost(0.5, 1, 1)}}}
 	r := newResults(options{works: []work{w}, rounds: 2, duration: time.Second}, slices.Concat([]server{edge}, peers))
 	r.add(w, edge, 0, seconds(1))
@@ -381,6 +381,18 @@ func TestComparison(t *testing.T) {
 	}
 	if !slices.EqualFunc(got, want, slices.Equal) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// Of reloads it is not known who kept the CPUs busy.
+func TestNoise(t *testing.T) {
+	r := madeUp()
+	w := work{name: "other"}
+	r.opts.works = append(r.opts.works, w)
+	r.cells[w.name] = map[string][]*cell{edge.name: {{strangers: 0.25}, nil}}
+	r.cells["reload"][edge.name][0].strangers = 3
+	if got, ok := r.noise(); !ok || got != (spread{0.25, 0.25, 0.25}) {
+		t.Errorf("got %v, %v", got, ok)
 	}
 }
 

@@ -54,7 +54,7 @@ func main() {
 func parse(args []string) (options, error) {
 	var opts options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	list := flags.String("works", "", "the `works` to run, with commas; default: all but http-1k-log, http-1m and static-1k-cached. There are "+strings.Join(workNames(), ","))
+	list := flags.String("works", "", "the `works` to run, with commas; default: all but "+strings.Join(extras(), ",")+". There are "+strings.Join(workNames(), ","))
 	peers := flags.String("peers", "nginx,haproxy,caddy", "whom to measure beside edge, with commas; \"\" for nobody")
 	seconds := flags.Int("seconds", 1, "of load in each cell")
 	flags.IntVar(&opts.rounds, "rounds", 5, "how often everybody has a turn")

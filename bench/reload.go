@@ -54,8 +54,7 @@ func (l *lab) reloadTurn(ctx context.Context, w work, s server, _ time.Duration)
 	if err := l.probeVhost(ctx, p, w.vhosts/2); err != nil {
 		return nil, err
 	}
-	// Workers that ended took their CPU time along: only what is left of it is compared with nothing.
-	after.own = max(after.own, before.own+tick)
+	after.own = max(after.own, before.own+tick) // workers that ended took their CPU time along, and it is not used
 	c, err := newCell(got, before, after)
 	if err != nil {
 		return nil, err

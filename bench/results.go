@@ -186,12 +186,16 @@ func (r *results) detail(w work, s server) []string {
 	if p50 := middle(cells, func(c *cell) float64 { return float64(c.p50) }); p50 > 0 {
 		latency = milli(p50) + " / " + milli(middle(cells, func(c *cell) float64 { return float64(c.p99) }))
 	}
-	return []string{w.name, s.name, strings.Join(ranges, ", "),
+	row := []string{w.name, s.name, strings.Join(ranges, ", "),
 		fmt.Sprintf("%.0f %%", 100*middle(cells, func(c *cell) float64 { return c.userShare })),
 		fmt.Sprintf("%.0f", middle(cells, (*cell).rate)), latency,
 		fmt.Sprintf("%.0f MiB", middle(cells, func(c *cell) float64 { return float64(c.memory) })/mib),
 		fmt.Sprintf("%.2f / %.2f", middle(cells, (*cell).share), middle(cells, func(c *cell) float64 { return c.busy })),
 		fmt.Sprintf("%.2f", middle(cells, func(c *cell) float64 { return c.strangers }))}
+	if w.reloads() {
+		row[3], row[7], row[8] = "–", "–", "–"
+	}
+	return row
 }
 
 func milli(d float64) string { return fmt.Sprintf("%.2f ms", d/float64(time.Millisecond)) }
@@ -232,11 +236,14 @@ func (r *results) writeFacts(b *strings.Builder) {
 	}
 }
 
-// noise is how many CPUs others kept busy, by cells.
+// noise is how many CPUs others kept busy, by cells of which that is known.
 func (r *results) noise() (spread, bool) {
 	var all []float64
-	for _, byServer := range r.cells {
-		for _, cells := range byServer {
+	for _, w := range r.opts.works {
+		if w.reloads() {
+			continue
+		}
+		for _, cells := range r.cells[w.name] {
 			all = append(all, each(cells, func(c *cell) float64 { return c.strangers })...)
 		}
 	}

@@ -116,6 +116,9 @@ var works = []work{
 // has is false of a peer that lacks the work.
 func (w work) has(s server) bool { return !slices.Contains(w.lacks, s.name) }
 
+// reloads is true of a work in which a server's processes end, or a command of its own runs: their CPU time cannot be told from that of others.
+func (w work) reloads() bool { return w.vhosts > 0 }
+
 // turns is how many rounds of so many a server has a turn in.
 func (w work) turns(s server, rounds int) int {
 	if !w.has(s) {
@@ -125,6 +128,17 @@ func (w work) turns(s server, rounds int) int {
 		return min(n, rounds)
 	}
 	return rounds
+}
+
+// extras are the works that are measured only where they are named.
+func extras() []string {
+	var names []string
+	for _, w := range works {
+		if w.extra {
+			names = append(names, w.name)
+		}
+	}
+	return names
 }
 
 func workNames() []string {
