@@ -79,6 +79,9 @@ func parse(args []string) (options, error) {
 }
 
 func run(ctx context.Context, opts options) error {
+	if opts.sessions > 0 {
+		opts.works = nil
+	}
 	l, err := newLab(ctx, opts.edge, opts.works)
 	if err != nil {
 		return err
