@@ -66,7 +66,7 @@ func (w work) perGB(c *cell) float64 {
 }
 
 // slow gives those two fewer turns whose starts and reloads of 10,000 virtual hosts take ten seconds and more.
-var slow = map[string]int{"nginx": 3, "caddy": 3}
+var slow = map[string]int{"nginx": 3, "caddy": 2}
 
 var works = []work{
 	{name: "https-1k", says: "HTTPS, 1 KiB", https: true, path: "/1k", size: kib, conns: 64,
