@@ -189,16 +189,22 @@ func TestGRPCTellsTrouble(t *testing.T) {
 	}
 }
 
-// A reload is over once a new connection gets the other word.
+// A reload is over once a new connection gets the other word. A connection that is cut off has not seen it.
 func TestReloadIsSeen(t *testing.T) {
-	words, asked := []string{"first", "first", "first", "first+", "first+", "third", "first++"}, atomic.Int64{}
-	l, p := serve(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, words[asked.Add(1)-1]) }, nil)
+	words, asked := []string{"first", "first", "", "first", "first+", "first+", "third", "first++"}, atomic.Int64{}
+	l, p := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		word := words[asked.Add(1)-1]
+		if word == "" {
+			panic(http.ErrAbortHandler)
+		}
+		io.WriteString(w, word)
+	}, nil)
 	p.site.Dir, p.site.Word, p.site.Vhosts = t.TempDir(), "first", vhosts(2)
 	p.server = server{config: edge.config, reload: []string{"CONF"}}
 	l.programs = map[string]string{"": "/bin/true"}
 	p.cmd = command(t.Context())
 	got, err := l.reload(t.Context(), p)
-	if err != nil || asked.Load() != 4 || got.duration <= 0 || p.site.Word != "first+" {
+	if err != nil || asked.Load() != 5 || got.duration <= 0 || p.site.Word != "first+" {
 		t.Errorf("got %+v, %v, after %d requests", got, err, asked.Load())
 	}
 	if _, err := l.reload(t.Context(), p); err == nil {

