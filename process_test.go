@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 		"edge-shutdown":  func() { fault = serve.FaultShutdown; main() },
 		"edge-caretaker": func() { isProcess1 = isFirst; main() },
 		"edge-panics":    func() { fault = serve.FaultPanics; main() },
+		"edge-measured":  func() { go tellMemory(); main() },
 		"edge-versioned": versioned,
 		"edge-onegoaway": func() { fault = serve.FaultOneGoaway; main() },
 	})

@@ -95,7 +95,10 @@ func (s *Server) now() time.Time { return time.Now() }
 // error means that it never served.
 func Run(ctx context.Context, o Options) (cut int64, err error) {
 	tasks, end := context.WithCancel(context.WithoutCancel(ctx))
+	var settling sync.WaitGroup
+	defer settling.Wait()
 	defer end()
+	settling.Go(func() { settle(tasks) })
 	if o.Now == nil {
 		o.Now = time.Now
 	}

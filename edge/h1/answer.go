@@ -25,7 +25,7 @@ var (
 
 // answer is the Responder.
 type answer struct {
-	c        *conn
+	c        *Conn
 	mu       sync.Mutex // all that follows, and writing; taken before the body's. 100 Continue comes from the body's reader
 	buf      *[]byte    // what out lies in, to give it back
 	out      []byte     // what waits to be written
@@ -45,7 +45,7 @@ type answer struct {
 	gone    watch
 }
 
-func (a *answer) begin(c *conn) {
+func (a *answer) begin(c *Conn) {
 	a.c, a.close = c, !c.req.keeps()
 	a.headSent, a.begun, a.status, a.length, a.written = false, false, 0, 0, 0
 	a.chunked, a.noBody, a.finished, a.err, a.tunnel = false, false, false, nil, nil

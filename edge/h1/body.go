@@ -16,7 +16,7 @@ const drained = 256 << 10
 
 // body is a request's body, as it comes.
 type body struct {
-	c        *conn
+	c        *Conn
 	mu       sync.Mutex // all that follows and the connection's input; not held while the network is read
 	left     int64      // with a length
 	read     int64
@@ -29,7 +29,7 @@ type body struct {
 	trailers wire.Fields
 }
 
-func (b *body) begin(c *conn) {
+func (b *body) begin(c *Conn) {
 	r := &c.req
 	b.c, b.left, b.chunked, b.chunks = c, r.length, r.chunked, chunks{}
 	b.read, b.waiting, b.cut, b.err, b.trailers = 0, false, false, nil, nil

@@ -65,7 +65,7 @@ func TestOneWrite(t *testing.T) {
 func TestIdleHoldsNoBuffer(t *testing.T) {
 	for _, overTLS := range []bool{false, true} {
 		var held atomic.Int64
-		var served *conn // touched by its own goroutine only
+		var served *Conn // touched by its own goroutine only
 		s := newSite(t, "h1", overTLS, settings{waits: func(waits bool) {
 			if c := served; waits && c != nil && (c.in.buf != nil || c.in.pinned != nil || c.x.answer.buf != nil) {
 				held.Add(1)

@@ -16,7 +16,7 @@ type exchange struct {
 }
 
 // run lets the handler answer, and says whether another request may follow.
-func (x *exchange) run(c *conn) bool {
+func (x *exchange) run(c *Conn) bool {
 	x.body.begin(c)
 	x.answer.begin(c)
 	c.fillIn(x)

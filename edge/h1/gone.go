@@ -41,7 +41,7 @@ func (w *watch) context() context.Context {
 }
 
 // look looks once.
-func (w *watch) look(c *conn) {
+func (w *watch) look(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.on.Load() {
@@ -81,7 +81,7 @@ func (w *watch) end() {
 }
 
 // gone asks the kernel whether the client has closed its side. Under TLS too: a client that ends says so by FIN.
-func (c *conn) gone() error {
+func (c *Conn) gone() error {
 	gone := error(nil)
 	err := c.nc.Socket().Control(func(fd uintptr) {
 		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}

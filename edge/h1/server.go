@@ -26,6 +26,8 @@ type Options struct {
 	Idle      time.Duration // between two requests
 	Last      func() bool   // asked as late as can be: is this answer to be the connection's last
 	Waits     func(bool)    // told when the connection begins and ends to wait for a request's first byte
+	// Slim gives back what lies below and only a connection at work has need of; called by who reads. nil: who serves is not told of long rests.
+	Slim func()
 	// Prior gets a connection that begins with the preface of HTTP/2, RFC 9113 section 3.3, and what was read of it: all that the client has sent. It
 	// closes the connection. nil: that is no request.
 	Prior func(read []byte)
@@ -38,39 +40,55 @@ type Stream interface {
 	Reset()               // makes the end a reset, where an end by FIN would make an answer look whole
 }
 
-// Serve serves the requests of a connection one after the other, until it ends, and closes it.
+// New makes a connection of nc. Serve serves it.
 //
 // Durations are counted by a sweeper that looks once a second, so they may be exceeded by two.
-func Serve(nc Stream, o Options) {
-	c := &conn{nc: nc, o: o}
+func New(nc Stream, o Options) *Conn {
+	c := &Conn{nc: nc, o: o}
 	c.step = c.whileHere
-	if read := c.whole(); read != nil {
-		o.Prior(read)
-	}
+	sweep.add(c)
+	return c
 }
 
-// whole serves the connection to its end, unless it is one of HTTP/2: then it gives what was read of it.
-func (c *conn) whole() []byte {
-	sweep.add(c)
-	defer sweep.remove(c)
+// Serve serves a connection to its end, on one goroutine.
+func Serve(nc Stream, o Options) {
+	o.Slim = nil
+	New(nc, o).Serve()
+}
+
+// Serve serves the connection's requests one after the other, until it ends, and closes it. It says true where it has only rested for a while, if
+// there is Options.Slim: then it is to be called again, on a new goroutine, whose stack is as small as a stack can be until there is a request.
+func (c *Conn) Serve() (rests bool) {
+	if c.whole() {
+		return true
+	}
+	if c.prior != nil {
+		c.o.Prior(c.prior)
+	}
+	return false
+}
+
+// whole serves the connection to its end, or to a long rest, and closes it at its end, unless it is one of HTTP/2.
+func (c *Conn) whole() (rests bool) {
 	defer func() {
+		if rests {
+			return
+		}
+		sweep.remove(c)
 		if c.prior == nil {
 			c.nc.Close()
 		}
 	}()
-	c.serve()
-	return c.prior
+	return c.serve()
 }
 
-// conn is a client's connection. One goroutine serves it.
-type conn struct {
+// Conn is a client's connection. One goroutine at a time serves it.
+type Conn struct {
 	nc               Stream
 	o                Options
 	in               input
-	lines            lines // of the head that is being read
-	req              request
-	x                exchange
 	reading, writing limit
+	*work            // written under the sweeper's mu
 
 	step     func() bool  // whileHere, made once
 	skipped  bool         // the empty line that may stand in front of a request
@@ -80,26 +98,36 @@ type conn struct {
 	handling bool         // the handler is at work
 	prior    []byte       // what was read of a connection that speaks HTTP/2
 	rests    atomic.Int64 // since which tick, or awake
-	left     bool         // the sweeper ended the rest, because the client has said its end. Guarded by the sweeper's mu
+	until    int64        // the tick that the rest ends at, if nothing comes
+	nudged   bool         // the sweeper ended the rest, because it is a long one. Guarded by the sweeper's mu
+	lean     bool         // the rest is a long one. Written under the sweeper's mu
 }
 
-// serve serves all requests.
-func (c *conn) serve() {
+// work is what a connection has need of while it reads requests and answers them. One that rests for long has none.
+type work struct {
+	lines lines // of the head that is being read
+	req   request
+	x     exchange
+}
+
+// serve serves all requests, or those before a long rest.
+func (c *Conn) serve() (rests bool) {
 	defer c.survive()
 	for !c.over {
-		if c.in.len() == 0 && !c.parsed {
-			c.rest()
+		if c.in.len() == 0 && !c.parsed && c.rest() && c.o.Slim != nil {
+			return true
 		}
 		if !c.over {
 			c.over = !c.one()
 		}
 	}
 	c.in.release()
+	return false
 }
 
 // survive ends the connection of a handler that panics, and of that one only. The buffers are lost: a goroutine of the handler's may still
 // be at them.
-func (c *conn) survive() {
+func (c *Conn) survive() {
 	e := recover()
 	if e == nil {
 		return
@@ -115,7 +143,7 @@ func (c *conn) survive() {
 }
 
 // one serves the next request, and says whether another may follow.
-func (c *conn) one() bool {
+func (c *Conn) one() bool {
 	if !c.parsed {
 		text, err := c.readHead()
 		if text == nil && err == nil {
@@ -136,7 +164,7 @@ func (c *conn) one() bool {
 const preface = "PRI * HTTP/2.0\r\n"
 
 // isPrior says whether a head is that of HTTP/2, and may be, and keeps what was read.
-func (c *conn) isPrior(text []byte, err error) bool {
+func (c *Conn) isPrior(text []byte, err error) bool {
 	if err != nil || c.served || c.o.Prior == nil || string(text) != preface {
 		return false
 	}
@@ -145,7 +173,7 @@ func (c *conn) isPrior(text []byte, err error) bool {
 }
 
 // parse makes a request of a head, or answers that it is none.
-func (c *conn) parse(text []byte, err error) bool {
+func (c *Conn) parse(text []byte, err error) bool {
 	if err == nil {
 		err = c.req.parse(text)
 	}
@@ -158,7 +186,7 @@ func (c *conn) parse(text []byte, err error) bool {
 
 // readHead reads up to the empty line, which it takes too. What it gives does not move until the next call. It gives nothing where there was
 // only the empty line that may stand in front.
-func (c *conn) readHead() ([]byte, error) {
+func (c *Conn) readHead() ([]byte, error) {
 	c.reading.set(c.o.Header)
 	text, err := c.receiveHead()
 	if !c.reading.clear() && err == nil {
@@ -167,7 +195,7 @@ func (c *conn) readHead() ([]byte, error) {
 	return text, err
 }
 
-func (c *conn) receiveHead() ([]byte, error) {
+func (c *Conn) receiveHead() ([]byte, error) {
 	if err := c.skipLine(); err != nil || c.in.len() == 0 {
 		return nil, err
 	}
@@ -186,7 +214,7 @@ func (c *conn) receiveHead() ([]byte, error) {
 }
 
 // takeHead takes a head, if all of it is here.
-func (c *conn) takeHead() ([]byte, error) {
+func (c *Conn) takeHead() ([]byte, error) {
 	in := c.in.unread()
 	end, err := c.lines.end(in)
 	switch {
@@ -203,7 +231,7 @@ func (c *conn) takeHead() ([]byte, error) {
 }
 
 // skipLine skips one empty line in front of a request: RFC 9112 section 2.2.
-func (c *conn) skipLine() error {
+func (c *Conn) skipLine() error {
 	if c.skipped || c.in.unread()[0] != '\r' {
 		return nil
 	}
@@ -221,7 +249,7 @@ func (c *conn) skipLine() error {
 }
 
 // begins says whether what is here can be the beginning of a request.
-func (c *conn) begins() bool { return lower[c.in.unread()[0]] != 0 }
+func (c *Conn) begins() bool { return lower[c.in.unread()[0]] != 0 }
 
 // errLineSize and errHeadSize are a head without end, errSlow one that takes too long.
 var (
@@ -238,7 +266,7 @@ func tooLarge(in []byte) error {
 }
 
 // fill reads once more.
-func (c *conn) fill() error {
+func (c *Conn) fill() error {
 	n, err := c.nc.Read(c.in.room())
 	c.in.w += n
 	if n > 0 {
@@ -251,7 +279,7 @@ func (c *conn) fill() error {
 }
 
 // reject answers what is no request. Who left, or never began, gets no answer.
-func (c *conn) reject(err error) {
+func (c *Conn) reject(err error) {
 	var no *refusal
 	if !errors.As(err, &no) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) || c.in.len() == 0 {
@@ -272,7 +300,7 @@ func (c *conn) reject(err error) {
 }
 
 // fillIn makes the Exchange of the request.
-func (c *conn) fillIn(x *exchange) {
+func (c *Conn) fillIn(x *exchange) {
 	r := &c.req
 	x.rec = record.Record{
 		Start: time.Now(), Listener: c.o.Info.Listener, Client: c.o.Info.Remote, Proto: protoNames[r.minor],

@@ -14,21 +14,21 @@ var noDeadline time.Time
 
 // sweep is the process's sweeper. Its connections come and go from all listeners; one look a second is cheap for all of them together,
 // and a timer set for each read is not.
-var sweep = sweeper{period: time.Second, conns: map[*conn]struct{}{}, clients: map[*ClientConn]struct{}{}}
+var sweep = sweeper{period: time.Second, conns: map[*Conn]struct{}{}, clients: map[*ClientConn]struct{}{}}
 
 // sweeper ends what takes too long: once in a period it looks at the limits of all its connections, and sets past deadlines. It asks also
-// for the clients that somebody waits to see leave. It runs only while there are connections.
+// for the clients that somebody waits to see leave, and wakes who rests for long. It runs only while there are connections.
 type sweeper struct {
 	period time.Duration
 	ticks  atomic.Int64 // periods that have passed
 
 	mu      sync.Mutex
-	conns   map[*conn]struct{}
+	conns   map[*Conn]struct{}
 	clients map[*ClientConn]struct{}
 	running bool
 }
 
-func (s *sweeper) add(c *conn) {
+func (s *sweeper) add(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns[c] = struct{}{}
@@ -48,7 +48,7 @@ func (s *sweeper) after(d time.Duration) int64 {
 	return s.ticks.Load() + int64((d+s.period-1)/s.period) + 1
 }
 
-func (s *sweeper) remove(c *conn) {
+func (s *sweeper) remove(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
@@ -57,13 +57,19 @@ func (s *sweeper) remove(c *conn) {
 // tick is one look at all connections.
 func (s *sweeper) tick() {
 	now := s.ticks.Add(1)
-	for _, c := range s.enforce(now) {
-		c.x.answer.gone.look(c) // runs what others wrote, so without the lock
+	for _, w := range s.enforce(now) {
+		w.look(w.c) // runs what others wrote, so without the lock
 	}
 }
 
+// watched is a connection whose client is watched, for an exchange.
+type watched struct {
+	*watch
+	c *Conn
+}
+
 // enforce ends what is over its limit, and gives the connections whose clients are watched.
-func (s *sweeper) enforce(now int64) (watched []*conn) {
+func (s *sweeper) enforce(now int64) (list []watched) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for c := range s.conns {
@@ -73,8 +79,8 @@ func (s *sweeper) enforce(now int64) (watched []*conn) {
 		if c.writing.over(now) {
 			c.nc.SetWriteDeadline(past)
 		}
-		if c.x.answer.gone.on.Load() {
-			watched = append(watched, c)
+		if c.work != nil && c.x.answer.gone.on.Load() {
+			list = append(list, watched{&c.x.answer.gone, c})
 		}
 		c.lookAtRest(now)
 	}
@@ -82,29 +88,40 @@ func (s *sweeper) enforce(now int64) (watched []*conn) {
 	if s.running = len(s.conns)+len(s.clients) > 0; s.running {
 		time.AfterFunc(s.period, s.tick)
 	}
-	return watched
+	return list
 }
 
-// lookAtRest asks, once in a rest, whether the client has said its end: that may have come together with its last request, in which case
-// nobody is told. s.mu is held.
-func (c *conn) lookAtRest(now int64) {
+// longRest is the tick of a rest at which it is a long one. A connection that is asked something more often keeps what it works with.
+const longRest = 2
+
+// lookAtRest wakes, once in a rest, a connection that has rested for long, so that it gives back what it has no need of. It reads once more then,
+// which tells it whether the client has said its end: that may have come together with its last request, in which case nobody is told. s.mu is
+// held.
+func (c *Conn) lookAtRest(now int64) {
 	since, at := c.rests.Load(), c.reading.at.Load()
-	if since == awake || now <= since || at <= 0 || !c.rests.CompareAndSwap(since, awake) || c.gone() == nil {
+	if c.lean || since == awake || now < since+longRest || at <= 0 || !c.rests.CompareAndSwap(since, awake) {
 		return
 	}
 	if c.reading.at.CompareAndSwap(at, spent) { // it still rests
-		c.left = true
+		c.nudged = true
 		c.nc.SetReadDeadline(past)
 	}
 }
 
-// hasLeft says whether a limit was spent by lookAtRest. If so, c may read on: there may be a last request, and there is the end.
-func (s *sweeper) hasLeft(c *conn) bool {
+// wasNudged says whether a limit was spent by lookAtRest. If so, c may read on.
+func (s *sweeper) wasNudged(c *Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	left := c.left
-	c.left = false
-	return left && c.nc.SetReadDeadline(noDeadline) == nil
+	nudged := c.nudged
+	c.nudged = false
+	return nudged && c.nc.SetReadDeadline(noDeadline) == nil
+}
+
+// setWork gives c what it works with, or takes it.
+func (s *sweeper) setWork(c *Conn, w *work, lean bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.work, c.lean = w, lean
 }
 
 // limit is until when a read or a write may take. One goroutine sets and clears it.

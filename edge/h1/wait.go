@@ -2,23 +2,34 @@ package h1
 
 import "edge/edge/socket"
 
-// rest waits for requests, and serves those that come in one piece. It ends when there is one that does not, or nothing more is to come.
-// Nothing is held of a buffer meanwhile: most connections rest, most of the time.
-func (c *conn) rest() {
+// rest waits for requests, and serves those that come in one piece. It ends when there is one that does not, or nothing more is to come, or,
+// which it says, when it is a long one. Nothing is held of a buffer meanwhile: most connections rest, most of the time.
+func (c *Conn) rest() (long bool) {
 	c.lie()
-	for c.nc.Socket().Wait(c.step) != nil {
-		c.rests.Store(awake)
-		c.reading.clear()
-		if !sweep.hasLeft(c) {
-			c.over = true
-			return
-		}
+	if c.nc.Socket().Wait(c.step) == nil {
+		return false
 	}
+	c.rests.Store(awake)
+	c.reading.clear()
+	if long = sweep.wasNudged(c); long {
+		c.slim()
+	}
+	c.over = !long
+	return long
+}
+
+// slim gives back all that a connection that rests has no need of. What has come meanwhile is found by the next rest, which this one goes on in.
+func (c *Conn) slim() {
+	sweep.setWork(c, nil, true)
+	if c.o.Slim != nil {
+		c.o.Slim()
+	}
+	c.reading.at.Store(c.until)
 }
 
 // whileHere serves the requests that are here in full; none of its reads waits, so that none is in vain. It says whether it is not to be called
 // again when more has come.
-func (c *conn) whileHere() bool {
+func (c *Conn) whileHere() bool {
 	c.over = !c.rouse()
 	for !c.over {
 		if c.in.len() == 0 {
@@ -31,6 +42,9 @@ func (c *conn) whileHere() bool {
 				break
 			}
 			c.o.Waits(false)
+			if c.work == nil {
+				sweep.setWork(c, new(work), false)
+			}
 		}
 		if !c.takeWhole() {
 			break
@@ -41,7 +55,7 @@ func (c *conn) whileHere() bool {
 }
 
 // takeWhole takes a head that is here, and says whether its request can be served without another read. A head that is none is the end.
-func (c *conn) takeWhole() bool {
+func (c *Conn) takeWhole() bool {
 	if !c.begins() {
 		return false
 	}
@@ -57,27 +71,30 @@ func (c *conn) takeWhole() bool {
 }
 
 // bodyHere says whether the handler can be left to itself: there is nothing more to read for it, and no tunnel to become.
-func (c *conn) bodyHere() bool {
+func (c *Conn) bodyHere() bool {
 	r := &c.req
 	return !r.chunked && r.length <= int64(c.in.len()) && r.upgrade == nil
 }
 
-// lie begins a rest.
-func (c *conn) lie() {
+// lie begins a rest, or goes on with a long one.
+func (c *Conn) lie() {
 	c.in.release()
 	c.o.Waits(true)
-	if c.served {
-		c.reading.set(c.o.Idle)
-	} else {
-		c.reading.set(c.o.Header) // a client that has just come wants something
+	switch {
+	case c.lean:
+	case c.served:
+		c.until = sweep.after(c.o.Idle)
+	default:
+		c.until = sweep.after(c.o.Header) // a client that has just come wants something
 	}
+	c.reading.at.Store(c.until)
 	c.rests.Store(sweep.ticks.Load())
 }
 
 // rouse ends a rest, and says whether there may be something to read.
-func (c *conn) rouse() bool {
+func (c *Conn) rouse() bool {
 	c.rests.Store(awake)
-	return c.reading.clear() || sweep.hasLeft(c)
+	return c.reading.clear() || sweep.wasNudged(c)
 }
 
 // awake is a connection that does not rest.

@@ -26,6 +26,8 @@ type Options struct {
 	Header    time.Duration // for the preface, and for a whole head from its first frame
 	Idle      time.Duration // without a request
 	Last      func() bool   // asked once a second: is the connection to end as soon as it can without loss
+	// Slim gives back what lies below and only a connection at work has need of; called by who reads. nil: who serves is not told of long rests.
+	Slim func()
 }
 
 // Stream is a connection that frames are read from. It can be closed twice, and lingers when it is.
@@ -43,8 +45,11 @@ type Conn struct {
 
 	// Of the reading goroutine alone.
 	in       input
-	greeted  bool // the preface was read
-	settled  bool // the client's SETTINGS were
+	step     func() bool // has whileHere take what is here
+	ended    error       // what it said last
+	hailed   bool        // our own greeting was sent
+	greeted  bool        // the preface was read
+	settled  bool        // the client's SETTINGS were
 	dec      *hpack.Decoder
 	head     *stream // whose header block is being read; nil: none is
 	headID   uint32
@@ -63,6 +68,7 @@ type Conn struct {
 	writing limit        // of one piece
 	moved   limit        // of bodies: until when the next byte of any is to leave
 	rests   atomic.Int64 // since which tick nothing has come, or awake
+	lean    atomic.Bool  // nothing has come since slim
 
 	mu      sync.Mutex
 	streams map[uint32]*stream
@@ -77,19 +83,20 @@ type Conn struct {
 	busy    bool          // somebody writes
 	quiet   chan struct{} // gets something when nobody does any more
 	window  int64
-	initial int64      // of the client's streams
-	queue   []*stream  // wait to send of their bodies, in turn
-	full    []*stream  // wait for room in out only
-	lowered bool       // the client has made its table smaller, and no header block has said yet that ours is none
-	room    int        // bytes of bodies that the client may still send
-	taken   int        // what handlers have used of them, and the client was not told of
-	resets  [64]uint32 // the last streams that we reset before the client's end: what is on its way of them is no mistake
-	reset1  int        // how many there have been
-	credit  int        // frames that ask for nothing are paid from it
-	ending  int        // notEnding ...
-	endAt   int64      // tick at which the last GOAWAY is due
-	heard   uint32     // the highest stream whose head was here in full
-	last    uint32     // as the last GOAWAY said
+	initial int64     // of the client's streams
+	queue   []*stream // wait to send of their bodies, in turn
+	full    []*stream // wait for room in out only
+	lowered bool      // the client has made its table smaller, and no header block has said yet that ours is none
+	room    int       // bytes of bodies that the client may still send
+	taken   int       // what handlers have used of them, and the client was not told of
+	resets  []uint32  // the last streams that we reset before the client's end: what is on its way of them is no mistake
+	reset1  int       // which of them is the oldest, when there are mostResets
+	credit  int       // frames that ask for nothing are paid from it
+	nudged  bool      // the sweeper has ended a rest, because it is a long one
+	ending  int       // notEnding ...
+	endAt   int64     // tick at which the last GOAWAY is due
+	heard   uint32    // the highest stream whose head was here in full
+	last    uint32    // as the last GOAWAY said
 }
 
 // The stages of an end without loss, RFC 9113 section 6.8.
@@ -110,6 +117,8 @@ const (
 
 	mostControl = 64 << 10 // bytes of answers to control frames that a client has not taken
 
+	mostResets = 64 // streams that we have reset, and know of
+
 	mostHeads = 4 << 20 // bytes of the heads of all requests that handlers are at
 	smallData = 1 << 10 // less in a frame is not worth the work, when it comes for nothing
 	mostReads = 4       // after which handlers begin, though more is here
@@ -118,7 +127,7 @@ const (
 // New makes a connection of nc. Serve serves it.
 func New(nc Stream, o Options) *Conn {
 	c := &Conn{
-		nc: nc, o: o, streams: map[uint32]*stream{}, none: make(chan struct{}, 1),
+		nc: nc, o: o, none: make(chan struct{}, 1),
 		quiet:  make(chan struct{}, 1),
 		window: firstWindow, initial: firstWindow, credit: fullCredit, room: recvWindow,
 	}
@@ -139,12 +148,17 @@ func (c *Conn) greeting(b []byte) []byte {
 	return appendWindow(b, 0, recvWindow-firstWindow)
 }
 
-// Serve serves the requests of the connection until it ends, and closes it. It returns when no handler is at work any more.
+// Serve serves the requests of the connection until it ends, and closes it. At its end it returns when no handler is at work any more. It says true
+// where the connection has only rested for a while, if there is Options.Slim: then it is to be called again, on a new goroutine, whose stack is as
+// small as a stack can be.
 //
 // Durations are counted by a sweeper that looks once a second, so they may be exceeded by two.
-func (c *Conn) Serve() {
+func (c *Conn) Serve() (rests bool) {
 	err := errEnded
 	defer func() { // also where what reads panics
+		if rests {
+			return
+		}
 		sweep.remove(c)
 		c.fail(err)
 		c.dispatch() // nothing but leaves: they have ended
@@ -152,12 +166,16 @@ func (c *Conn) Serve() {
 		c.nc.Close()
 		c.join()
 	}()
-	c.greet()
+	if !c.hailed {
+		c.greet()
+	}
 	err = c.read()
+	return err == errRests
 }
 
 // greet begins.
 func (c *Conn) greet() {
+	c.hailed = true
 	c.reading.set(c.o.Header)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -166,18 +184,51 @@ func (c *Conn) greet() {
 	c.flush()
 }
 
-// read reads frames until the end.
+// errRests is a connection on which nothing has come for a while.
+var errRests = errors.New("h2: the connection rests")
+
+// read reads frames until the end, or a long rest.
 func (c *Conn) read() error {
-	var err error
-	for {
-		waited := c.nc.Socket().Wait(func() bool {
-			err = c.whileHere()
-			return err != nil
-		})
-		if err != nil || waited != nil {
-			return errors.Join(err, waited)
+	if c.step == nil {
+		c.step = func() bool {
+			c.ended = c.whileHere()
+			return c.ended != nil
 		}
 	}
+	for {
+		waited := c.nc.Socket().Wait(c.step)
+		if c.ended != nil || waited == nil || !c.slim() {
+			return errors.Join(c.ended, waited)
+		}
+		if c.o.Slim != nil {
+			return errRests
+		}
+	}
+}
+
+// slim gives back all that a connection that rests has no need of, if it is for that that it was woken. What has come meanwhile is found when it is
+// served on.
+func (c *Conn) slim() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.nudged || c.broke.Load() || c.nc.SetReadDeadline(noDeadline) != nil {
+		return false
+	}
+	c.nudged = false
+	c.lean.Store(true)
+	if c.fresh = nil; c.head == nil {
+		c.weak = request{}
+	}
+	if len(c.streams) == 0 {
+		c.streams, c.queue, c.full = nil, nil, nil
+	}
+	if len(c.out) == 0 && !c.busy {
+		c.out, c.spare = nil, nil
+	}
+	if c.o.Slim != nil {
+		c.o.Slim()
+	}
+	return true
 }
 
 // whileHere takes the frames that are here; none of its reads waits. An error is the end, also a good one.
@@ -186,6 +237,9 @@ func (c *Conn) whileHere() error {
 	for {
 		n, err := c.nc.Read(c.in.room())
 		if c.in.w += n; n > 0 {
+			if c.lean.Load() {
+				c.lean.Store(false)
+			}
 			if err := c.take(); err != nil {
 				c.dispatch()
 				return err
@@ -558,15 +612,19 @@ func (c *Conn) beginBlock(h head) error {
 var gone = &stream{}
 
 // wasReset says whether we have reset a stream not long ago, before the client's end. c.mu is held.
-func (c *Conn) wasReset(id uint32) bool { return slices.Contains(c.resets[:], id) }
+func (c *Conn) wasReset(id uint32) bool { return slices.Contains(c.resets, id) }
 
 // dropped says whether a stream came after the last that a GOAWAY named, and so was never heard. c.mu is held.
 func (c *Conn) dropped(id uint32) bool { return c.ending >= lastNamed && id > c.last && id <= c.newest }
 
 // remember notes that we reset a stream before the client's end. c.mu is held.
 func (c *Conn) remember(id uint32) {
-	c.resets[c.reset1%len(c.resets)] = id
-	c.reset1++
+	if len(c.resets) < mostResets {
+		c.resets = append(c.resets, id)
+		return
+	}
+	c.resets[c.reset1] = id
+	c.reset1 = (c.reset1 + 1) % mostResets
 }
 
 func (c *Conn) continuation(h head, p []byte) error {
@@ -659,6 +717,9 @@ func (c *Conn) request(s *stream) error {
 	s.window = c.initial
 	s.body.begin(s, c.ends)
 	s.closed = c.ends
+	if c.streams == nil {
+		c.streams = map[uint32]*stream{}
+	}
 	c.streams[s.id] = s
 	c.working++
 	c.heads += s.req.cost()

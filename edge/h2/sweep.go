@@ -4,12 +4,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // past is a deadline that ends what waits.
 var past = time.Unix(1, 0)
+
+// noDeadline takes one back.
+var noDeadline time.Time
 
 // sweep is the process's sweeper, as edge/h1 has one: no timer is set for a request.
 var sweep = sweeper{period: time.Second, conns: map[*Conn]struct{}{}}
@@ -100,18 +101,17 @@ func (c *Conn) look(now int64) {
 // awake is a connection that reads.
 const awake = -1
 
-// lookAtRest asks, once in a rest, whether the client has said its end: that may have come together with its last bytes, in which case nobody is
-// told. c.mu is held.
+// longRest is the tick of a rest at which it is a long one. A connection that is asked something more often keeps what it works with.
+const longRest = 2
+
+// lookAtRest wakes, once in a rest, a connection that has rested for long, so that it gives back what it has no need of. It reads once more then,
+// which tells it whether the client has said its end: that may have come together with its last bytes, in which case nobody is told. c.mu is held.
 func (c *Conn) lookAtRest(now int64) {
-	if since := c.rests.Load(); since == awake || now <= since || !c.rests.CompareAndSwap(since, awake) {
+	if since := c.rests.Load(); since == awake || c.lean.Load() || now < since+longRest || !c.rests.CompareAndSwap(since, awake) {
 		return
 	}
-	c.nc.Socket().Control(func(fd uintptr) {
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
-		if n, err := unix.Poll(p, 0); err == nil && n > 0 && p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0 {
-			c.nc.SetReadDeadline(past)
-		}
-	})
+	c.nudged = true
+	c.nc.SetReadDeadline(past)
 }
 
 // begun says whether no time for something that has begun counts.

@@ -23,6 +23,7 @@ import (
 type Conn struct {
 	net.Conn              // what is read and written
 	under    *socket.Conn // what lies below TLS
+	engine   engine       // nil: nothing is served yet
 	settings *Settings
 	server   *Server
 	info     *wire.Conn
@@ -34,9 +35,9 @@ type Conn struct {
 	goAway atomic.Pointer[h2.Conn]
 	begun  atomic.Bool   // what stands in front is done: PROXY header, ClientHello, TLS handshake
 	open   atomic.Int64  // requests that handlers are at
-	none   chan struct{} // gets something when open falls to 0
+	none   chan struct{} // gets something when open falls to 0; nil but for faults
 	tellAt atomic.Int64  // when to tell the client to end, in nanoseconds of Unix time; 0: never
-	told   chan struct{} // gets something when tellAt is set
+	told   chan struct{} // gets something when tellAt is set; nil but for faults
 
 	cutBy     atomic.Pointer[Cause] // why it was ended; nil: it was not
 	gone      atomic.Bool           // the client has sent its FIN
@@ -53,7 +54,10 @@ const (
 
 func newConn(nc net.Conn, settings *Settings, server *Server) *Conn {
 	under := socket.New(nc)
-	c := &Conn{Conn: under, under: under, settings: settings, server: server, told: make(chan struct{}, 1), none: make(chan struct{}, 1)}
+	c := &Conn{Conn: under, under: under, settings: settings, server: server}
+	if server.Fault != NoFault {
+		c.told, c.none = make(chan struct{}, 1), make(chan struct{}, 1)
+	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.info = &wire.Conn{
 		Listener: settings.Listener, Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()),
@@ -77,16 +81,34 @@ func (c *Conn) boundUnsent() {
 	}
 }
 
-// serve is the life of the connection.
-func (c *Conn) serve() {
-	defer c.cancel()
+// engine serves the requests of a connection. Serve returns at its end, or says true: then it is to be called again, on a new goroutine.
+type engine interface{ Serve() (rests bool) }
+
+// serve is the life of the connection, or what there is of it up to a long rest: then it says so, and is to be called again.
+func (c *Conn) serve() (rests bool) {
+	if c.engine == nil && !c.begin() {
+		return false
+	}
+	for {
+		now := c.engine
+		if now.Serve() {
+			return true
+		}
+		if c.engine == now { // else it found out that another one is wanted
+			return false
+		}
+	}
+}
+
+// begin does what stands in front of requests, and says whether there is an engine for them.
+func (c *Conn) begin() bool {
 	c.boundUnsent()
 	c.keepAlive()
 	if c.settings.Announcers != nil && !c.announced() || c.settings.Passthrough != nil && !c.byName() {
-		return
+		return false
 	}
 	if c.settings.TLS != nil && !c.handshake() {
-		return
+		return false
 	}
 	c.begun.Store(true)
 	switch {
@@ -97,6 +119,7 @@ func (c *Conn) serve() {
 	default:
 		c.serveHTTP1()
 	}
+	return c.engine != nil
 }
 
 // handshake puts TLS between the socket and all that follows.
@@ -106,7 +129,7 @@ func (c *Conn) handshake() bool {
 		conf, c.info.Policy = c.settings.TLS(hello)
 		return conf, nil
 	}})
-	if err := t.HandshakeContext(c.ctx); err != nil {
+	if err := t.Handshake(); err != nil { // whoever ends the connection closes what is below, so it needs no context
 		c.server.handshakes.failed.Add(1)
 		c.server.Log.Debug("tls handshake", "listener", c.settings.Listener, "client", c.client(), "error", err)
 		c.answerPlain(err)

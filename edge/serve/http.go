@@ -12,7 +12,7 @@ import (
 	"edge/edge/wire"
 )
 
-// serveHTTP1 serves HTTP/1.1.
+// serveHTTP1 has HTTP/1.1 served.
 func (c *Conn) serveHTTP1() {
 	if c.server.Fault == FaultShutdown {
 		c.serveNetHTTP1()
@@ -20,15 +20,15 @@ func (c *Conn) serveHTTP1() {
 	}
 	o := h1.Options{
 		Handler: c, Info: c.info, MaxHeader: c.settings.MaxHeader, Header: c.settings.Timeouts.Header, Idle: c.settings.Timeouts.Idle,
-		Last: c.last, Waits: c.waits,
+		Last: c.last, Waits: c.waits, Slim: c.slim,
 	}
 	if c.info.TLS == nil { // with TLS it is ALPN that says so
 		o.Prior = c.servePrior
 	}
-	h1.Serve(c, o)
+	c.engine = h1.New(c, o)
 }
 
-// servePrior serves HTTP/2 to a client that began with it (h2c).
+// servePrior has HTTP/2 served to a client that began with it (h2c).
 func (c *Conn) servePrior(read []byte) {
 	c.Conn = &rewound{Conn: c.under, again: read}
 	c.serveHTTP2()
@@ -42,7 +42,7 @@ func (c *Conn) serveNetHTTP1() {
 		c.waits(state == http.StateIdle || state == http.StateNew)
 	}
 	c.waits(true)
-	ended := c.begin(srv, c)
+	ended := c.handTo(srv, c)
 	go c.shutdownWhenTold(srv, ended)
 	<-ended
 }
@@ -72,8 +72,8 @@ func (c *Conn) httpServer(last func() bool) *http.Server {
 	}
 }
 
-// begin gives nc to srv. The channel closes when it, or who hijacked nc from it, has closed nc.
-func (c *Conn) begin(srv *http.Server, nc wire.Stream) (ended chan struct{}) {
+// handTo gives nc to srv. The channel closes when it, or who hijacked nc from it, has closed nc.
+func (c *Conn) handTo(srv *http.Server, nc wire.Stream) (ended chan struct{}) {
 	ended = make(chan struct{})
 	srv.Serve(&oneShot{&closeNotifier{Stream: nc, closed: ended}})
 	return ended

@@ -11,7 +11,7 @@ import (
 // maxStreams is how many requests of an HTTP/2 connection run at a time.
 const maxStreams = 250
 
-// serveHTTP2 serves HTTP/2.
+// serveHTTP2 has HTTP/2 served.
 func (c *Conn) serveHTTP2() {
 	c.multi.Store(true)
 	if c.server.Fault == FaultOneGoaway || c.server.Fault == FaultShutdown {
@@ -20,13 +20,13 @@ func (c *Conn) serveHTTP2() {
 	}
 	t := c.settings.Timeouts
 	conn := h2.New(c, h2.Options{
-		Handler: c, Info: c.info, MaxHeader: c.settings.MaxHeader, Streams: maxStreams, Header: t.Header, Idle: t.Idle, Last: c.last,
+		Handler: c, Info: c.info, MaxHeader: c.settings.MaxHeader, Streams: maxStreams, Header: t.Header, Idle: t.Idle, Last: c.last, Slim: c.slim,
 	})
 	c.goAway.Store(conn)
 	if c.last() {
 		conn.GoAway()
 	}
-	conn.Serve()
+	c.engine = conn
 }
 
 // serveNetHTTP2 serves HTTP/2 by net/http, and shuts it down when told: FaultOneGoaway, FaultShutdown.
@@ -34,7 +34,7 @@ func (c *Conn) serveNetHTTP2() {
 	srv := c.httpServer(nil)
 	srv.Protocols.SetUnencryptedHTTP2(true)
 	c.SetReadDeadline(time.Now().Add(c.settings.Timeouts.Header)) // for the preface; net/http takes it back
-	ended := c.begin(srv, c)
+	ended := c.handTo(srv, c)
 	var wg sync.WaitGroup
 	wg.Go(func() { c.shutdownWhenLast(srv, ended) })
 	<-ended

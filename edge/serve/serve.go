@@ -82,19 +82,33 @@ func (s *Server) Handle(nc net.Conn, settings *Settings, done func()) {
 	go s.life(c, done)
 }
 
-// life serves a connection to its end. A bug in what reads its bytes ends that connection, and no other.
+// life serves a connection to its end. One that rests for long goes on in a new goroutine, whose stack is small. A bug in what reads its bytes
+// ends that connection, and no other.
 func (s *Server) life(c *Conn, done func()) {
-	defer done()
-	defer s.forget(c)
+	rests := false
 	defer func() {
+		if rests {
+			go s.sleep(c, done)
+			return
+		}
 		if p := recover(); p != nil {
 			s.panics.Add(1)
 			s.Log.Error("panic in a connection", "listener", c.settings.Listener, "value", p, "stack", string(debug.Stack()))
 			c.endBy(Panic)
 			c.abort()
 		}
+		c.cancel()
+		s.forget(c)
+		done()
 	}()
-	c.serve()
+	rests = c.serve()
+}
+
+// sleep waits until there is something to do for a connection that rests, and goes on with its life. It is a goroutine's first function, so that
+// the stack of one that waits need not grow.
+func (s *Server) sleep(c *Conn, done func()) {
+	c.under.Await()
+	s.life(c, done)
 }
 
 func (s *Server) register(nc net.Conn, settings *Settings) *Conn {

@@ -16,6 +16,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,6 +80,21 @@ func (c *Conn) Wait(step func() (over bool)) error {
 	c.step = step
 	defer c.leave()
 	return c.raw.Read(c.turn)
+}
+
+// Await waits until a Wait would have something to do: until something has come, or the connection or a deadline has ended. It takes little of the
+// stack, for who waits for long.
+func (c *Conn) Await() {
+	if c.raw != nil {
+		c.raw.Read(hasCome)
+	}
+}
+
+// hasCome says whether there is anything but nothing to read.
+func hasCome(fd uintptr) bool {
+	var b byte
+	_, _, err := unix.RawSyscall6(unix.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b)), 1, unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+	return err != unix.EAGAIN
 }
 
 func (c *Conn) inTurn(fd uintptr) bool {
