@@ -14,15 +14,15 @@ func TestSettle(t *testing.T) {
 		seconds []footprint
 		due     string // one letter for each of them
 	}{
-		"after a rush":       {[]footprint{rush, rush, rush}, "..x"},
-		"nothing to gain":    {[]footprint{settled, settled, settled, settled}, "...."},
-		"free already":       {[]footprint{{allocated: mib, free: 20 * mib}, {allocated: mib, free: 20 * mib}, {allocated: mib, free: 20 * mib}}, "..x"},
-		"little":             {[]footprint{{free: 3 * mib}, {free: 3 * mib}, {free: 3 * mib}}, "..."},
-		"little of much":     {[]footprint{{free: 10 * mib, live: mib << 10, objects: mib << 10}, {free: 10 * mib, live: mib << 10, objects: mib << 10}}, ".."},
-		"still allocating":   {rising(rush, 5, mib), "....."},
-		"quiet enough":       {rising(rush, 3, 100<<10), "..x"},
-		"quiet a second":     {append(rising(rush, 2, mib), rising(rush, 2, mib)...), "...."},
-		"again in a minute":  {rising(rush, 63, 1), "..x" + dots(59) + "x"},
+		"after a rush":      {[]footprint{rush, rush, rush}, "..x"},
+		"nothing to gain":   {[]footprint{settled, settled, settled, settled}, "...."},
+		"free already":      {[]footprint{{allocated: mib, free: 20 * mib}, {allocated: mib, free: 20 * mib}, {allocated: mib, free: 20 * mib}}, "..x"},
+		"little":            {[]footprint{{free: 3 * mib}, {free: 3 * mib}, {free: 3 * mib}}, "..."},
+		"little of much":    {[]footprint{{free: 10 * mib, live: mib << 10, objects: mib << 10}, {free: 10 * mib, live: mib << 10, objects: mib << 10}}, ".."},
+		"still allocating":  {rising(rush, 5, mib), "....."},
+		"quiet enough":      {rising(rush, 3, 100<<10), "..x"},
+		"quiet a second":    {append(rising(rush, 2, mib), rising(rush, 2, mib)...), "...."},
+		"again in a minute": {rising(rush, 63, 1), "..x" + dots(59) + "x"},
 	} {
 		var s settler
 		got := ""

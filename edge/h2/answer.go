@@ -294,8 +294,13 @@ func (a *answer) Tunnel(f wire.Fields) (wire.Stream, error) {
 // OnGone runs f when the client has left.
 func (a *answer) OnGone(f func(error)) { a.s.gone.onGone(f) }
 
-// Gone asks now.
-func (a *answer) Gone() error { return a.s.gone.left() }
+// Gone asks now. Whoever has found the stream ended by the client is told so, be OnGone's turn still to come.
+func (a *answer) Gone() error {
+	c := a.s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return a.s.lost
+}
 
 // appendStatus appends :status.
 func appendStatus(b []byte, status int) []byte {

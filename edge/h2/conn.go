@@ -912,6 +912,9 @@ func (c *Conn) cut(s *stream, why code, err error) {
 // lose ends a stream that ended otherwise than by its answer. Who waits for that is told, aside: it may run what others wrote. c.mu is held.
 func (c *Conn) lose(s *stream, err error) {
 	c.forget(s)
+	if s.lost == nil { // before anybody wakes and asks
+		s.lost = err
+	}
 	s.end(err)
 	s.users++
 	go func() {

@@ -44,13 +44,6 @@ func (w *watch) tell(err error) {
 	w.run()
 }
 
-// left is why the client has left; nil: it has not.
-func (w *watch) left() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.err
-}
-
 // context gives the exchange's context.
 func (w *watch) context() context.Context {
 	w.mu.Lock()

@@ -2,6 +2,7 @@ package h2
 
 import (
 	"cmp"
+	"net"
 	"os"
 	"runtime"
 	"slices"
@@ -226,6 +227,8 @@ func (s *stream) stopped() error {
 		return s.ended
 	case s.late:
 		return os.ErrDeadlineExceeded
+	case s.sent:
+		return net.ErrClosed
 	}
 	return s.c.err
 }

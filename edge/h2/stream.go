@@ -42,6 +42,7 @@ type stream struct {
 	closed  bool          // the client has said all
 	sent    bool          // we have
 	ended   error         // neither will
+	lost    error         // the client has left it
 	late    bool          // the client takes nothing
 	queued  bool          // it stands in the connection's queue, or waits for room
 	begun   int           // bytes of the body that have been put in line, as far as they count for nothing but who goes first

@@ -11,12 +11,15 @@ type tunnel struct {
 	s      *stream
 	mu     sync.Mutex
 	timer  *time.Timer // of the read deadline
+	writes *time.Timer // of the write deadline
+	until  time.Time   // that one
 	shut   bool        // we have said our end
 	closed bool
 }
 
 func (t *tunnel) Read(p []byte) (int, error) { return t.s.body.Read(p) }
 
+// Write says net.ErrClosed after CloseWrite, also where it waited for the client meanwhile.
 func (t *tunnel) Write(p []byte) (int, error) {
 	if err := t.s.send(p, false, nil); err != nil {
 		return 0, err
@@ -47,6 +50,9 @@ func (t *tunnel) Close() error {
 	defer t.mu.Unlock()
 	if t.timer != nil {
 		t.timer.Stop()
+	}
+	if t.writes != nil {
+		t.writes.Stop()
 	}
 	t.closed = true
 	c := t.s.c
@@ -83,17 +89,41 @@ func (t *tunnel) SetReadDeadline(at time.Time) error {
 	return nil
 }
 
-// SetWriteDeadline heeds a deadline that has passed: progress is watched by the connection.
+// SetWriteDeadline is of Writes that wait, and of later ones. Without one, progress is not watched: a tunnel has a time of its own.
 func (t *tunnel) SetWriteDeadline(at time.Time) error {
-	if at.IsZero() || time.Now().Before(at) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.writes != nil {
+		t.writes.Stop()
+		t.writes = nil
+	}
+	if t.until = at; t.closed {
 		return nil
 	}
+	late := !at.IsZero() && !time.Now().Before(at)
+	if t.setLate(late); !late && !at.IsZero() {
+		t.writes = time.AfterFunc(time.Until(at), t.endWrites)
+	}
+	return nil
+}
+
+// endWrites is at a deadline, unless another one was set meanwhile.
+func (t *tunnel) endWrites() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed && !t.until.IsZero() && !time.Now().Before(t.until) {
+		t.setLate(true)
+	}
+}
+
+// setLate says whether the time for writing is over. t.mu is held, and t is not closed: its stream may be another's then.
+func (t *tunnel) setLate(late bool) {
 	c := t.s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t.s.late = true
-	t.s.wakeUp()
-	return nil
+	if t.s.late = late; late {
+		t.s.wakeUp()
+	}
 }
 
 func (t *tunnel) LocalAddr() net.Addr  { return t.s.c.nc.LocalAddr() }
