@@ -83,20 +83,22 @@ type Conn struct {
 	busy    bool          // somebody writes
 	quiet   chan struct{} // gets something when nobody does any more
 	window  int64
-	initial int64     // of the client's streams
-	queue   []*stream // wait to send of their bodies, in turn
-	full    []*stream // wait for room in out only
-	lowered bool      // the client has made its table smaller, and no header block has said yet that ours is none
-	room    int       // bytes of bodies that the client may still send
-	taken   int       // what handlers have used of them, and the client was not told of
-	resets  []uint32  // the last streams that we reset before the client's end: what is on its way of them is no mistake
-	reset1  int       // which of them is the oldest, when there are mostResets
-	credit  int       // frames that ask for nothing are paid from it
-	nudged  bool      // the sweeper has ended a rest, because it is a long one
-	ending  int       // notEnding ...
-	endAt   int64     // tick at which the last GOAWAY is due
-	heard   uint32    // the highest stream whose head was here in full
-	last    uint32    // as the last GOAWAY said
+	initial int64               // of the client's streams
+	queue   []*stream           // wait to send of their bodies; next says whose turn it is
+	early   map[uint32]priority // of streams that are not open yet
+	awake   []*stream           // send of their bodies, and do not wait
+	full    []*stream           // wait for room in out only
+	lowered bool                // the client has made its table smaller, and no header block has said yet that ours is none
+	room    int                 // bytes of bodies that the client may still send
+	taken   int                 // what handlers have used of them, and the client was not told of
+	resets  []uint32            // the last streams that we reset before the client's end: what is on its way of them is no mistake
+	reset1  int                 // which of them is the oldest, when there are mostResets
+	credit  int                 // frames that ask for nothing are paid from it
+	nudged  bool                // the sweeper has ended a rest, because it is a long one
+	ending  int                 // notEnding ...
+	endAt   int64               // tick at which the last GOAWAY is due
+	heard   uint32              // the highest stream whose head was here in full
+	last    uint32              // as the last GOAWAY said
 }
 
 // The stages of an end without loss, RFC 9113 section 6.8.
@@ -139,12 +141,13 @@ func New(nc Stream, o Options) *Conn {
 
 // greeting is our SETTINGS, which nothing may precede, not even a GOAWAY, and the connection's window, made larger.
 func (c *Conn) greeting(b []byte) []byte {
-	b = appendHead(b, 5*6, frameSettings, 0, 0)
+	b = appendHead(b, 6*6, frameSettings, 0, 0)
 	b = appendSetting(b, settingStreams, uint32(c.o.Streams))
 	b = appendSetting(b, settingInitialWindow, bodyWindow)
 	b = appendSetting(b, settingFrameSize, maxFrame)
 	b = appendSetting(b, settingHeaderListSize, uint32(c.o.MaxHeader))
 	b = appendSetting(b, settingConnect, 1)
+	b = appendSetting(b, settingNoPriorities, 1)
 	return appendWindow(b, 0, recvWindow-firstWindow)
 }
 
@@ -350,7 +353,9 @@ func (c *Conn) frame(h head, p []byte) error {
 	case frameWindow:
 		return c.windowUpdate(h, p)
 	case framePriority:
-		return c.priority(h, p)
+		return c.oldPriority(h, p)
+	case frameUpdate:
+		return c.reprioritize(h, p)
 	case frameGoAway:
 		switch {
 		case h.stream != 0:
@@ -375,8 +380,8 @@ func (c *Conn) pay(n int) error {
 	return nil
 }
 
-// priority takes what RFC 9113 section 5.3 has made nothing of.
-func (c *Conn) priority(h head, p []byte) error {
+// oldPriority takes what RFC 9113 section 5.3 has made nothing of.
+func (c *Conn) oldPriority(h head, p []byte) error {
 	switch {
 	case h.stream == 0:
 		return broken("PRIORITY of no stream")
@@ -467,7 +472,7 @@ func (c *Conn) settings(h head, p []byte) error {
 // setting heeds one setting. c.mu is held.
 func (c *Conn) setting(id uint16, v uint32) error {
 	switch id {
-	case settingPush, settingConnect:
+	case settingPush, settingConnect, settingNoPriorities:
 		if v > 1 {
 			return broken("a setting that is neither 0 nor 1")
 		}
@@ -715,6 +720,7 @@ func (c *Conn) request(s *stream) error {
 	}
 	s.no = no
 	s.window = c.initial
+	c.prioritize(s)
 	s.body.begin(s, c.ends)
 	s.closed = c.ends
 	if c.streams == nil {

@@ -25,6 +25,7 @@ const (
 	frameGoAway       = 7
 	frameWindow       = 8
 	frameContinuation = 9
+	frameUpdate       = 16 // PRIORITY_UPDATE, RFC 9218 section 7.1
 )
 
 // Their flags.
@@ -45,6 +46,7 @@ const (
 	settingFrameSize      = 5
 	settingHeaderListSize = 6
 	settingConnect        = 8
+	settingNoPriorities   = 9 // of RFC 7540; RFC 9218 section 2.1
 )
 
 const (

@@ -139,16 +139,16 @@ func (s *stream) send(p []byte, ends bool, trailers []byte) error {
 // sendBody puts p in line, as fast as windows, room and turns allow. c.mu is held, but not while it waits.
 func (s *stream) sendBody(p []byte, ends bool) error {
 	c, left := s.c, 0 // of the turn
+	defer s.wane()
 	for len(p) > 0 {
 		n := s.allowed(len(p))
-		if n > 0 && (left > 0 || len(c.queue) == 0 || s.begun+n <= maxFrame) { // what is short goes first
+		if n > 0 && (left > 0 || s.alone() || s.begun+n <= maxFrame && !s.outranked()) { // what is short goes first
 			s.sendData(p[:n], ends && n == len(p))
 			p, left, s.begun = p[n:], left-n, min(s.begun+n, 2*maxFrame)
 			continue
 		}
-		if c.flush() {
-			left = 0
-		} else if left = 0; s.await(&c.queue, s.window > 0) {
+		left = 0
+		if !c.flushFor(s) && s.await(&c.queue, s.window > 0) {
 			left = turn
 		}
 		if err := s.stopped(); err != nil {
@@ -156,6 +156,15 @@ func (s *stream) sendBody(p []byte, ends bool) error {
 		}
 	}
 	return nil
+}
+
+// flushFor is flush by a stream that has more to send, and so waits meanwhile as others do. c.mu is held, but not while it writes.
+func (c *Conn) flushFor(s *stream) bool {
+	if c.busy {
+		return false
+	}
+	s.stir()
+	return c.flush()
 }
 
 // roomFor waits until out has room for something that no window holds back. c.mu is held, but not while it waits.
@@ -237,6 +246,7 @@ func (s *stream) stopped() error {
 // held, but not while it waits.
 func (s *stream) await(line *[]*stream, inLine bool) (turn bool) {
 	c := s.c
+	s.wane()
 	if s.queued = inLine; inLine {
 		*line = append(*line, s)
 	}
@@ -263,10 +273,14 @@ func (c *Conn) wakeNext() {
 	if len(c.queue) == 0 || c.err == nil && (c.window <= 0 || len(c.out) >= mostOut) {
 		return
 	}
-	s := c.queue[0]
-	c.queue[0] = nil
-	c.queue = c.queue[1:]
+	at := c.next()
+	s := c.queue[at]
+	if slices.ContainsFunc(c.awake, func(other *stream) bool { return other.before(s) }) { // it wakes s when it has had its turn
+		return
+	}
+	c.queue = slices.Delete(c.queue, at, at+1)
 	s.queued = false
+	s.stir()
 	s.wakeUp()
 }
 

@@ -22,6 +22,7 @@ type request struct {
 	cookies                                   int
 	length                                    int64
 	expects                                   bool
+	priority                                  priority
 
 	late bool     // an ordinary field came: no pseudo-field may follow
 	bad  *refusal // what is wrong with it
@@ -66,7 +67,7 @@ func (r *request) reset(max int) {
 	if cap(r.text) > 16<<10 || cap(r.refs) > 256 { // of a strange head; an ordinary one follows
 		*r = request{}
 	}
-	*r = request{text: r.text[:0], refs: r.refs[:0], made: r.made[:0], max: max, length: wire.Unknown}
+	*r = request{text: r.text[:0], refs: r.refs[:0], made: r.made[:0], max: max, length: wire.Unknown, priority: unsaid}
 }
 
 // cost is what the head takes, about, until its handler has returned.
@@ -156,6 +157,11 @@ func (r *request) ordinary(f hpack.HeaderField) {
 		r.expects = true
 	case "cookie":
 		r.cookies++
+		r.add(f)
+	case "priority":
+		if said, ok := parsePriority(f.Value); ok {
+			r.priority = said
+		}
 		r.add(f)
 	default:
 		if !wire.Framing(f.Name) {

@@ -37,13 +37,15 @@ type stream struct {
 	gone   watch
 
 	// Guarded by the connection's mu.
-	users   int           // who may still look at it; at 0 another request gets it
-	window  int64         // of the client
-	closed  bool          // the client has said all
-	sent    bool          // we have
-	ended   error         // neither will
-	lost    error         // the client has left it
-	late    bool          // the client takes nothing
+	users  int   // who may still look at it; at 0 another request gets it
+	window int64 // of the client
+	closed bool  // the client has said all
+	sent   bool  // we have
+	ended  error // neither will
+	lost   error // the client has left it
+	late   bool  // the client takes nothing
+	priority
+	awake   bool          // it is among the connection's awake
 	queued  bool          // it stands in the connection's queue, or waits for room
 	begun   int           // bytes of the body that have been put in line, as far as they count for nothing but who goes first
 	wake    chan struct{} // gets something when more may be sent
