@@ -12,7 +12,10 @@ import (
 var past = time.Unix(1, 0)
 
 // sweep is the process's sweeper, as edge/h1 has one: no timer is set for a request.
-var sweep = sweeper{period: time.Second, conns: map[*Conn]struct{}{}}
+var sweep = sweeper{period: time.Second, conns: map[swept]struct{}{}}
+
+// swept is a connection, to a client or to a server.
+type swept interface{ look(now int64) }
 
 // sweeper looks once in a period at the limits of all connections.
 type sweeper struct {
@@ -20,7 +23,7 @@ type sweeper struct {
 	ticks  atomic.Int64
 
 	mu      sync.Mutex
-	conns   map[*Conn]struct{}
+	conns   map[swept]struct{}
 	running bool
 }
 
@@ -31,7 +34,7 @@ func (s *sweeper) after(d time.Duration) int64 {
 	return s.now() + int64((d+s.period-1)/s.period) + 1
 }
 
-func (s *sweeper) add(c *Conn) {
+func (s *sweeper) add(c swept) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns[c] = struct{}{}
@@ -41,7 +44,7 @@ func (s *sweeper) add(c *Conn) {
 	}
 }
 
-func (s *sweeper) remove(c *Conn) {
+func (s *sweeper) remove(c swept) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
@@ -50,7 +53,7 @@ func (s *sweeper) remove(c *Conn) {
 func (s *sweeper) tick() {
 	now := s.ticks.Add(1)
 	s.mu.Lock()
-	all := make([]*Conn, 0, len(s.conns))
+	all := make([]swept, 0, len(s.conns))
 	for c := range s.conns {
 		all = append(all, c)
 	}
