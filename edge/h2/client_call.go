@@ -182,7 +182,7 @@ func (s *Call) patience() time.Duration {
 func (s *Call) Send(r *Request) (rest []byte, err error) {
 	c := s.c
 	if !r.sendable() {
-		return nil, &NotSentError{errUnsendable}
+		return nil, &NotSentError{ErrUnsendable}
 	}
 	s.toHEAD = string(r.Method) == http.MethodHead
 	s.within = cmp.Or(r.Within, c.limits.Response)
@@ -420,11 +420,11 @@ func (s *Call) giveBack() bool {
 	return true
 }
 
-// Ready says whether Next has something to give without waiting for it.
+// Ready says whether Next has something to give without waiting for it. A failure is nothing: what came before it can be passed on first.
 func (s *Call) Ready() bool {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	return len(s.held) > 0 || s.closed || s.err != nil
+	return len(s.held) > 0 || s.closed
 }
 
 // Trailers are the trailer fields, once Next has said io.EOF. They stand until Done.

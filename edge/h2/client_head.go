@@ -47,9 +47,11 @@ var (
 	errSwitched     = errors.New("h2: the server switched protocols, which HTTP/2 has not")
 	errInterimEnds  = errors.New("h2: an interim answer that ends the stream, or says that it has a body")
 
-	errUnsendable = errors.New("h2: a byte in the request's head that must not stand there")
-	errListSize   = errors.New("h2: the request's head is larger than the server takes")
+	errListSize = errors.New("h2: the request's head is larger than the server takes")
 )
+
+// ErrUnsendable is a request that no server can be sent.
+var ErrUnsendable = errors.New("h2: a byte in the request's head that must not stand there")
 
 // reply is a header block of an answer as it is decoded. Its bytes lie in one piece that is used again.
 type reply struct {

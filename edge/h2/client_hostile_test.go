@@ -154,7 +154,8 @@ func (s *answerSample) run(t *testing.T, bytewise bool) {
 
 // ask makes the first exchange.
 func (s *answerSample) ask(c *ClientConn) (*told, error) {
-	switch s.Method {
+	method := s.Method
+	switch method {
 	case "POST":
 		r, w := io.Pipe()
 		defer w.Close()
@@ -186,9 +187,9 @@ func (s *answerSample) ask(c *ClientConn) (*told, error) {
 		}
 		return call.whole()
 	case "":
-		s.Method = "GET"
+		method = "GET"
 	}
-	a, err := c.ask(requestBy(s.Method, "/"), nil)
+	a, err := c.ask(requestBy(method, "/"), nil)
 	if err == nil && s.Want != "ok" { // the mistake comes behind the answer
 		wait(c.testing(), "the connection ends", c.Over())
 		return a, c.Err()

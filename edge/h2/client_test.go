@@ -63,7 +63,7 @@ func TestClientExchanges(t *testing.T) {
 			"PURGE":       {func(r *Request) { r.Method = []byte("PURGE") }, nil, `[] 200 "PURGE a.test / trailers  0 0 <nil> " x-sum: 1;`},
 			"a cookie":    {func(r *Request) { r.Fields = wire.Fields{}.Add("cookie", "a=b").Add("te", "x").Add("host", "evil") }, nil, `[] 200 "GET a.test / trailers a=b 0 0 <nil> " x-sum: 1;`},
 			"a body here": {func(r *Request) { r.Method, r.Length, r.Body = []byte("POST"), 100, []byte(body) }, nil, `[] 200 "POST a.test / trailers  100 100 <nil> " x-sum: 1;`},
-			"a large one": {func(r *Request) { r.Method, r.Length, r.Body = []byte("POST"), 1 << 20, make([]byte, 1<<20) }, nil, `[] 200 "POST a.test / trailers  1048576 1048576 <nil> " x-sum: 1;`},
+			"a large one": {func(r *Request) { r.Method, r.Length, r.Body = []byte("POST"), 1<<20, make([]byte, 1<<20) }, nil, `[] 200 "POST a.test / trailers  1048576 1048576 <nil> " x-sum: 1;`},
 			"streamed":    {func(r *Request) { r.Method = []byte("POST") }, strings.NewReader(body), `[] 200 "POST a.test / trailers  -1 100 <nil> " x-sum: 1;`},
 			"of a length": {func(r *Request) { r.Method, r.Length = []byte("POST"), 100 }, strings.NewReader(body), `[] 200 "POST a.test / trailers  100 100 <nil> " x-sum: 1;`},
 			"no body":     {func(r *Request) { r.Method = []byte("POST") }, nil, `[] 200 "POST a.test / trailers  0 0 <nil> " x-sum: 1;`},

@@ -213,4 +213,3 @@ func linesOf(f wire.Fields) (text string) {
 	}
 	return text
 }
-

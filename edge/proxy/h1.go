@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"edge/edge/h1"
+	"edge/edge/h2"
 	"edge/edge/tunnel"
 	"edge/edge/upstream"
 	"edge/edge/wire"
 )
 
-// serveH1 relays x to a target that speaks HTTP/1.1. An error means that the target was not reached, or that another one is to be asked.
-func (p *Proxy) serveH1(x *wire.Exchange, t *upstream.Target, c *course) (elsewhere error) {
+// relay relays x to a target. An error means that the target was not reached, or that another one is to be asked.
+func (p *Proxy) relay(x *wire.Exchange, t *upstream.Target, c *course) (elsewhere error) {
 	r := relays.Get().(*relaying)
 	defer r.end()
 	r.begin(p, x, t, c)
@@ -62,7 +63,10 @@ type relaying struct {
 	x       *wire.Exchange
 	course  *course
 	whom    interface{ Context() context.Context } // for whom targets are dialled
-	conn    *upstream.Conn
+	up      asked                                  // the exchange with the target; nil: there is none
+	conn    *upstream.Conn                         // over which it goes, where that is HTTP/1.1
+	call    upstream.Call                          // where it is HTTP/2
+	req2    h2.Request
 	proxy   *Proxy
 	req     h1.Request
 	scratch fieldScratch
@@ -74,6 +78,15 @@ type relaying struct {
 
 	answered bool // the target has said a word
 	upload   sender
+}
+
+// asked is an exchange with a target, behind its request's head.
+type asked interface {
+	BodyFailure() (read error, late bool)
+	Answered() bool
+	Ready() bool
+	Next() ([]byte, error)
+	Trailers() wire.Fields
 }
 
 // begin makes the request as the target gets it: the very bytes of x's target, without what only we may say.
@@ -108,7 +121,7 @@ func idempotent(method []byte) bool {
 }
 
 func (r *relaying) use(c *upstream.Conn) {
-	r.conn = c
+	r.conn, r.up = c, c
 	if !c.Reused {
 		r.x.Record.Connected = time.Now()
 	}
@@ -119,12 +132,20 @@ func (r *relaying) use(c *upstream.Conn) {
 func (r *relaying) drop() {
 	r.x.OnGone(nil)
 	r.conn.Close()
-	r.conn = nil
+	r.conn, r.up = nil, nil
 }
 
-// ask sends the request and reads the answer's head; once more on a new connection, if the target had closed the one that was used again
-// before it got the request, or before it said a word about one that it may get twice.
+// ask asks the target.
 func (r *relaying) ask(t *upstream.Target) (h1.Answer, error) {
+	if t.H2 {
+		return r.askH2(t)
+	}
+	return r.askH1(t)
+}
+
+// askH1 sends the request and reads the answer's head; once more on a new connection, if the target had closed the one that was used again
+// before it got the request, or before it said a word about one that it may get twice.
+func (r *relaying) askH1(t *upstream.Target) (h1.Answer, error) {
 	head, err := r.askFirst(t)
 	if err == nil || r.conn == nil || !r.again(err) {
 		return head, err
@@ -162,7 +183,8 @@ func (r *relaying) again(err error) bool {
 // unsent says whether the target has not got a byte of the request.
 func unsent(err error) bool {
 	var no *h1.NotSentError
-	return errors.As(err, &no)
+	var noCall *h2.NotSentError
+	return errors.As(err, &no) || errors.As(err, &noCall)
 }
 
 // dead says whether an error means that the target has closed the connection.
@@ -191,10 +213,10 @@ func (r *relaying) Inform(status int, f wire.Fields) error { return r.proxy.info
 // blames says whether an exchange without an answer's head tells something of the target. One whose client still sends does not, unless the
 // target takes none of it: a target may lose patience with a client that is slow.
 func (r *relaying) blames(err error) bool {
-	if r.conn == nil { // it was to go out a second time
+	if r.up == nil { // it was to go out a second time
 		return blamed(r.x, err)
 	}
-	_, late := r.conn.BodyFailure()
+	_, late := r.up.BodyFailure()
 	switch {
 	case r.upload.started() && !r.upload.whole.Load():
 		return late && blamed(r.x, err)
@@ -219,14 +241,14 @@ func (r *relaying) answer(head h1.Answer) error {
 	}
 	live := head.Length == wire.Unknown // a stream of events: its head and each piece when it comes
 	for {
-		if live && !r.conn.Ready() {
+		if live && !r.up.Ready() {
 			if err := r.x.Flush(); err != nil {
 				return err
 			}
 		}
-		data, err := r.conn.Next()
+		data, err := r.up.Next()
 		if err == io.EOF {
-			return r.x.Finish(r.conn.Trailers())
+			return r.x.Finish(r.up.Trailers())
 		}
 		if err != nil {
 			return fmt.Errorf("reading the upstream's answer: %w", err)
@@ -239,8 +261,8 @@ func (r *relaying) answer(head h1.Answer) error {
 
 // skip drops what is here of an answer that is not wanted: if that is all of it, the connection can be used again.
 func (r *relaying) skip() {
-	for err := error(nil); err == nil && r.conn.Ready(); {
-		_, err = r.conn.Next()
+	for err := error(nil); err == nil && r.up.Ready(); {
+		_, err = r.up.Next()
 	}
 }
 
@@ -257,7 +279,7 @@ func (r *relaying) tunnel(head h1.Answer) error {
 		return err
 	}
 	up := r.conn.Stream()
-	r.conn = nil
+	r.conn, r.up = nil, nil
 	defer up.Close()
 	facts := tunnel.Facts{Kind: tunnel.Upgrade, Protocol: string(r.x.Upgrade)}
 	join(r.proxy.Tunnels, r.x.Holds, facts, r.x.Record, r.x.Conn, client, up)
@@ -267,8 +289,8 @@ func (r *relaying) tunnel(head h1.Answer) error {
 // fail answers for a target that gave no answer, or cuts short what it did not give in full.
 func (r *relaying) fail(err error) {
 	read, late := error(nil), false
-	if r.conn != nil {
-		read, late = r.conn.BodyFailure()
+	if r.up != nil {
+		read, late = r.up.BodyFailure()
 	}
 	switch {
 	case read != nil:
@@ -293,6 +315,7 @@ func (r *relaying) end() {
 		defer panic(e)
 	}
 	r.x.OnGone(nil)
+	r.endCall()
 	if c := r.conn; c != nil {
 		if c.Kept() {
 			r.upload.joinSoon()
@@ -313,6 +336,7 @@ type sender struct {
 	body  wire.Body
 	done  chan struct{} // nil: it was not started
 	whole atomic.Bool   // all of the body has come from the client
+	given chan *h2.Call // has the exchange over HTTP/2 that it goes to, until some of the body has been read; nil: it is not for one
 }
 
 func (s *sender) started() bool { return s.done != nil }
