@@ -198,7 +198,10 @@ func (s *Call) Send(r *Request) (rest []byte, err error) {
 	case int64(r.listSize()) > c.list:
 		return nil, &NotSentError{errListSize}
 	}
-	s.open(r.Length == 0)
+	s.open(r.Length == 0 && !hasContent(r.Method))
+	if r.Length == 0 && !s.sent { // gRPC's server in Go waits for ever for the body of a request that ends with its HEADERS
+		s.sendData(nil, true)
+	}
 	rest = r.Body
 	if r.Length > 0 && len(rest) > 0 {
 		rest = s.sendNow(rest)

@@ -15,8 +15,8 @@ import (
 
 var errH2Upgrade = errors.New("an upgrade was asked for, and the upstream speaks HTTP/2, which has none")
 
-// mostUnserved is how often a target may say that it has not executed a request.
-const mostUnserved = 3
+// mostUnserved is how often a target may say that it has not executed a request, before that is taken for its last word.
+const mostUnserved = 5
 
 // askH2 sends the request over HTTP/2 and reads the answer's head; again on another connection where the target says that it has not executed it, or
 // has got nothing of it; and once where the connection, which had carried answers before, has ended before it said a word about a request that it may
