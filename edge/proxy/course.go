@@ -128,15 +128,6 @@ func cutShort(err error) bool {
 	return dead(err) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &stream)
 }
 
-// repeatable says whether a request may be executed twice, and all of it is here to be sent again.
-func repeatable(x *wire.Exchange) bool {
-	if !idempotent(x.Method) {
-		return false
-	}
-	_, here := heldBody(x)
-	return here
-}
-
 // heldBody gives a request's body, if all of it is here.
 func heldBody(x *wire.Exchange) (body []byte, here bool) {
 	if x.Length == 0 {
