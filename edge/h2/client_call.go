@@ -251,8 +251,8 @@ func setStream(frames []byte, id uint32) {
 	}
 }
 
-// SendBody sends a request's body, which has the length that Send was told or the rest of it, or ends with the trailers. Where reading the body
-// fails, or the server takes none of it in time, the exchange is aborted: what is cut short never looks whole. If it ends for another reason, there
+// SendBody sends a request's body, which has the length that Send was told, or of the rest of it, and then the trailers; nil: there are none. Where
+// reading the body fails, or the server takes none of it in time, the exchange is aborted: what is cut short never looks whole. If it ends for another reason, there
 // may be an answer that explains it.
 func (s *Call) SendBody(b io.Reader, length int64, trailers func() wire.Fields) {
 	buf := larges.Get().(*[]byte)
@@ -272,7 +272,7 @@ func (s *Call) SendBody(b io.Reader, length int64, trailers func() wire.Fields) 
 			return
 		}
 		var last []byte
-		if err == io.EOF && length == wire.Unknown {
+		if err == io.EOF && trailers != nil {
 			last = s.trailing(trailers())
 		}
 		if s.send((*buf)[:n], err == io.EOF, last) != nil || err == io.EOF {

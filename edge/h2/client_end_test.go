@@ -383,3 +383,47 @@ func TestAbort(t *testing.T) {
 		t.Errorf("got %s, %v", a, err)
 	}
 }
+
+// A request that waits behind another one's body when the connection ends was never sent, and is told apart from the one before it.
+func TestUnsent(t *testing.T) {
+	stuck, end := make(chan struct{}), make(chan struct{})
+	up := played(t, func(nc net.Conn, fr *http2.Framer) {
+		fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: maxWindow})
+		fr.WriteWindowUpdate(0, maxWindow-firstWindow)
+		answers(fr, func(uint32) bool { return true })
+		close(stuck) // it reads nothing any more
+		<-end
+		nc.(*net.TCPConn).SetLinger(0)
+	})
+	c := up.connect()
+	first, second := c.Begin(), c.Begin()
+	ends := make(chan error, 2)
+	go func() {
+		_, err := first.ask(requestBy("POST", "/"), endless{})
+		ends <- err
+	}()
+	wait(t, "the first one", stuck)
+	for last, still := int64(0), 0; still < 20; time.Sleep(10 * time.Millisecond) {
+		c.mu.Lock()
+		if still++; !c.busy || c.handed != last {
+			last, still = c.handed, 0
+		}
+		c.mu.Unlock()
+	}
+	told := make(chan error, 1)
+	go func() {
+		_, err := second.ask(requestBy("POST", "/"), nil)
+		told <- err
+	}()
+	time.AfterFunc(100*time.Millisecond, func() { close(end) })
+	var no *NotSentError
+	if err := wait(t, "the second one's end", told); !errors.As(err, &no) {
+		t.Errorf("the second one ends with %v", err)
+	}
+	if err := wait(t, "the first one's end", ends); err == nil || errors.As(err, &no) {
+		t.Errorf("the first one ends with %v", err)
+	}
+	first.Done()
+	second.Done()
+	c.nothingLeft(t)
+}

@@ -94,14 +94,14 @@ var schemeHTTP, schemeHTTPS = []byte("http"), []byte("https")
 
 func (r *relaying) exchangeH2(t *upstream.Target) (h1.Answer, error) {
 	q := &r.req
-	r.req2 = h2.Request{
+	r.reqH2 = h2.Request{
 		Method: q.Method, Scheme: schemeHTTP, Path: q.Path, Query: q.Query, HasQuery: q.HasQuery, Host: q.Host, Fields: q.Fields, Length: q.Length,
 		Body: q.Body, Within: r.course.left(),
 	}
 	if t.Scheme == "https" {
-		r.req2.Scheme = schemeHTTPS
+		r.reqH2.Scheme = schemeHTTPS
 	}
-	rest, err := r.call.Send(&r.req2)
+	rest, err := r.call.Send(&r.reqH2)
 	if err != nil {
 		return h1.Answer{}, err
 	}
