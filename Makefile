@@ -92,6 +92,7 @@ fuzz:
 	$(call fuzz,FuzzChunks,./edge/h1,$(FUZZTIME))
 	$(call fuzz,FuzzAnswer,./edge/h1,$(FUZZTIME))
 	$(call fuzz,FuzzFrames,./edge/h2,$(FUZZSHORT))
+	$(call fuzz,FuzzAnswerFrames,./edge/h2,$(FUZZSHORT))
 	$(call fuzz,FuzzCheck,./edge/wire,$(FUZZTIME))
 	$(call fuzz,FuzzCanonicalHost,./edge/wire,$(FUZZTIME))
 	$(call fuzz,FuzzRanges,./edge/static,$(FUZZSHORT))

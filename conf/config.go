@@ -209,8 +209,8 @@ type Upstream struct {
 	LeastConnections bool
 	MaxFails         int           // a target that fails so often in a row, within FailTimeout, is set aside; 0: none is
 	FailTimeout      time.Duration // for so long
-	CA               File          // https: who may sign the target's certificate; empty Path: the system's authorities
-	TLSServerName    string        // https: the name that the certificate must hold; "": the target's host
+	CA               File          // https and h2: who may sign the target's certificate; empty Path: the system's authorities
+	TLSServerName    string        // https and h2: the name that the certificate must hold; "": the target's host
 	ProxyProtocol    int           // version of the PROXY header that a tunnel's target gets; 0: none
 	Health           *HealthCheck  // nil: targets are asked nothing of edge's own accord
 	Retries          *Retries      // nil: only where a target takes no connection another one is tried
@@ -223,7 +223,7 @@ type Upstream struct {
 // Target is one server of an upstream.
 type Target struct {
 	Pos    Pos
-	Scheme string // http, https, h2c, tcp or unix (HTTP over a unix socket)
+	Scheme string // http, https, h2 (HTTP/2 over TLS), h2c, tcp or unix (HTTP over a unix socket)
 	// Address is host:port with the port always given, or a unix socket's absolute path.
 	Address string
 }

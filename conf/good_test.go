@@ -287,7 +287,7 @@ tls = { ca = "ca.pem", server_name = "App" }
 [[upstream]]
 name = "app"
 balance = "round_robin"
-targets = ["http://My_App", "https://a", "h2c://[::1]", "unix:/run/a", "unix:b", "http://[::1]"]
+targets = ["http://My_App", "https://a", "h2c://[::1]", "h2://a", "h2://b:8443", "unix:/run/a", "unix:b", "http://[::1]"]
 `,
 		func(c *Config) any {
 			var s []string
@@ -296,7 +296,7 @@ targets = ["http://My_App", "https://a", "h2c://[::1]", "unix:/run/a", "unix:b",
 			}
 			return append(s, fmt.Sprint(c.Upstreams[0].LeastConnections))
 		},
-		[]string{"http my_app:80", "https a:443", "h2c [::1]:80", "unix /run/a", "unix /etc/edge/b", "http [::1]:80", "false"}},
+		[]string{"http my_app:80", "https a:443", "h2c [::1]:80", "h2 a:443", "h2 b:8443", "unix /run/a", "unix /etc/edge/b", "http [::1]:80", "false"}},
 	{"one URL is one upstream", `
 [[vhost]]
 hosts = "a"

@@ -38,14 +38,14 @@ func (v value) targetSocket(path string) (string, error) {
 }
 
 // defaultPorts holds the schemes of URLs and the port that each of them implies.
-var defaultPorts = map[string]string{"http": "80", "https": "443", "h2c": "80", "tcp": ""}
+var defaultPorts = map[string]string{"http": "80", "https": "443", "h2": "443", "h2c": "80", "tcp": ""}
 
 func targetURL(s string) (scheme, address string, err error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	port, known := defaultPorts[scheme]
 	switch {
 	case !ok || !known:
-		return "", "", errors.New("must begin with http://, https://, h2c://, tcp:// or unix:/")
+		return "", "", errors.New("must begin with http://, https://, h2://, h2c://, tcp:// or unix:/")
 	case strings.ContainsAny(rest, "/?#@"):
 		return "", "", errors.New("must be scheme://host:port: no user, path, query or fragment, not even a last slash")
 	}

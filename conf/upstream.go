@@ -45,7 +45,7 @@ func (l *loader) sameClass(u *Upstream) {
 	i := slices.IndexFunc(u.Targets, func(t Target) bool { return t.Scheme == "tcp" })
 	j := slices.IndexFunc(u.Targets, func(t Target) bool { return t.Scheme != "tcp" && t.Scheme != "unix" })
 	if i >= 0 && j >= 0 {
-		l.mistake(u.Targets[max(i, j)].Pos, "targets must all take bytes (tcp, unix) or all take requests (http, https, h2c, unix)")
+		l.mistake(u.Targets[max(i, j)].Pos, "targets must all take bytes (tcp, unix) or all take requests (http, https, h2, h2c, unix)")
 	}
 }
 
@@ -73,9 +73,9 @@ func (l *loader) upstreamTLS(u *Upstream, v value) {
 	defer t.done()
 	u.CA = t.get("ca").path()
 	u.TLSServerName = tlsServerName(t.get("server_name"))
-	plain := func(t Target) bool { return t.Scheme != "https" }
+	plain := func(t Target) bool { return t.Scheme != "https" && t.Scheme != "h2" }
 	if v.given() && slices.ContainsFunc(u.Targets, plain) {
-		v.mistakeAtKey("%q is for https targets only", v.key)
+		v.mistakeAtKey("%q is for https and h2 targets only", v.key)
 	}
 }
 
@@ -125,7 +125,7 @@ func (l *loader) proxy(v value, c class) *Upstream {
 			v.mistake("bytes are relayed here, not requests: %s://%s must be tcp://%[2]s", t.Scheme, t.Address)
 			return nil
 		case c == overHTTP && t.Scheme == "tcp":
-			v.mistake("requests are relayed here: tcp://%s must be http, https, h2c or unix; tcp is for tcp and tls listeners", t.Address)
+			v.mistake("requests are relayed here: tcp://%s must be http, https, h2, h2c or unix; tcp is for tcp and tls listeners", t.Address)
 			return nil
 		}
 	}

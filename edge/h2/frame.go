@@ -1,6 +1,6 @@
-// Package h2 is the server's side of HTTP/2, RFC 9113: frames become Exchanges, Exchanges become frames. One goroutine reads a connection and decodes
+// Package h2 is HTTP/2, RFC 9113. Its server's side: frames become Exchanges, Exchanges become frames. One goroutine reads a connection and decodes
 // its requests; each handler runs in a goroutine of its own, and whoever finds nobody writing writes for all, so that answers that are ready
-// together leave together.
+// together leave together. Its client's side, ClientConn, is the same the other way round.
 //
 // It knows no hosts, routes or configuration.
 package h2

@@ -13,7 +13,10 @@ var past = time.Unix(1, 0)
 var noDeadline time.Time
 
 // sweep is the process's sweeper, as edge/h1 has one: no timer is set for a request.
-var sweep = sweeper{period: time.Second, conns: map[*Conn]struct{}{}}
+var sweep = sweeper{period: time.Second, conns: map[swept]struct{}{}}
+
+// swept is a connection, to a client or to a server.
+type swept interface{ look(now int64) }
 
 // sweeper looks once in a period at the limits of all connections.
 type sweeper struct {
@@ -21,7 +24,7 @@ type sweeper struct {
 	ticks  atomic.Int64
 
 	mu      sync.Mutex
-	conns   map[*Conn]struct{}
+	conns   map[swept]struct{}
 	running bool
 }
 
@@ -32,7 +35,7 @@ func (s *sweeper) after(d time.Duration) int64 {
 	return s.now() + int64((d+s.period-1)/s.period) + 1
 }
 
-func (s *sweeper) add(c *Conn) {
+func (s *sweeper) add(c swept) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.conns[c] = struct{}{}
@@ -42,7 +45,7 @@ func (s *sweeper) add(c *Conn) {
 	}
 }
 
-func (s *sweeper) remove(c *Conn) {
+func (s *sweeper) remove(c swept) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
@@ -51,7 +54,7 @@ func (s *sweeper) remove(c *Conn) {
 func (s *sweeper) tick() {
 	now := s.ticks.Add(1)
 	s.mu.Lock()
-	all := make([]*Conn, 0, len(s.conns))
+	all := make([]swept, 0, len(s.conns))
 	for c := range s.conns {
 		all = append(all, c)
 	}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"compress/gzip"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -397,20 +396,6 @@ func TestClientLeaves(t *testing.T) {
 			}
 		}
 	})
-}
-
-// A 1xx that comes when there is no request any more does no harm.
-func TestLateInform(t *testing.T) {
-	in := &informer{p: &Proxy{}, x: &wire.Exchange{}}
-	in.stop()
-	if err := in.inform(103, nil); err != nil {
-		t.Error(err)
-	}
-	informed := errors.New("informed")
-	in = &informer{p: &Proxy{}, x: &wire.Exchange{Responder: failing{err: informed}}}
-	if err := in.inform(103, nil); !errors.Is(err, informed) {
-		t.Error(err)
-	}
 }
 
 // failing is a Responder that takes no 1xx.

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
 	"slices"
 	"time"
 
-	"golang.org/x/net/http2"
-
+	"edge/edge/h2"
 	"edge/edge/upstream"
 	"edge/edge/wire"
 )
@@ -91,25 +89,6 @@ func (c *course) left() time.Duration {
 	return max(1, time.Until(c.deadline))
 }
 
-// within gives a request that a target has to answer within what is left. stop is called when its round trip has returned.
-func (c *course) within(r *http.Request) (limited *http.Request, stop func() bool) {
-	left := c.left()
-	if left == 0 {
-		return r, func() bool { return true }
-	}
-	ctx, cancel := context.WithCancelCause(r.Context())
-	return r.WithContext(ctx), time.AfterFunc(left, func() { cancel(errLate) }).Stop
-}
-
-// body gives what is sent of a request: of one that may have to be sent again what is here, so that it stays.
-func (c *course) body(x *wire.Exchange) wire.Body {
-	if c == nil || c.p.Upstream.Retries == nil || !repeatable(x) {
-		return x.Body
-	}
-	all, _ := heldBody(x)
-	return &held{x.Body, all}
-}
-
 func (c *course) end() {
 	if c != nil && c.cancel != nil {
 		c.cancel()
@@ -145,17 +124,8 @@ func (c *course) again() bool {
 
 // cutShort says whether an error means that the target has ended the connection, or the stream.
 func cutShort(err error) bool {
-	var stream http2.StreamError
+	var stream *h2.ResetError
 	return dead(err) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &stream)
-}
-
-// repeatable says whether a request may be executed twice, and all of it is here to be sent again.
-func repeatable(x *wire.Exchange) bool {
-	if !idempotent(x.Method) {
-		return false
-	}
-	_, here := heldBody(x)
-	return here
 }
 
 // heldBody gives a request's body, if all of it is here.
@@ -165,19 +135,4 @@ func heldBody(x *wire.Exchange) (body []byte, here bool) {
 	}
 	body, here = x.Body.Buffered()
 	return body, here && x.Length > 0
-}
-
-// held is a body that is read out of what is here of it, so that it can be read again.
-type held struct {
-	wire.Body
-	rest []byte
-}
-
-func (h *held) Read(p []byte) (int, error) {
-	if len(h.rest) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(p, h.rest)
-	h.rest = h.rest[n:]
-	return n, nil
 }

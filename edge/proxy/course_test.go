@@ -286,10 +286,10 @@ func TestRetriesInTime(t *testing.T) {
 	for _, c := range []struct {
 		scheme          string
 		response, holds time.Duration
-		most            time.Duration // of which the sweeper has two seconds
+		most            time.Duration // of which the sweepers have two seconds
 	}{
 		{"http", 4 * time.Second, 3900 * time.Millisecond, 7400 * time.Millisecond},
-		{"h2c", 2 * time.Second, 1900 * time.Millisecond, 3400 * time.Millisecond},
+		{"h2c", 4 * time.Second, 3900 * time.Millisecond, 7400 * time.Millisecond},
 	} {
 		t.Run(c.scheme, func(t *testing.T) {
 			t.Parallel()

@@ -4,6 +4,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -58,10 +59,11 @@ func (p *Proxy) try(x *wire.Exchange, t upstream.Turn, c *course) (elsewhere err
 	defer t.Done()
 	x.Record.Ask(t.Name)
 	c.to(t.Target)
-	if t.H2C {
-		return p.serveH2C(x, t.Target, c)
+	if t.H2 && x.Upgrade != nil {
+		fail(x, nil, errH2Upgrade)
+		return nil
 	}
-	return p.serveH1(x, t.Target, c)
+	return p.relay(x, t.Target, c)
 }
 
 // caller is whom a tunnel is for.
@@ -132,6 +134,9 @@ func fail(x *wire.Exchange, read, err error) {
 	}
 	wire.ReplyText(x, status, why)
 }
+
+// errLate is a target that takes too long.
+var errLate = fmt.Errorf("the upstream neither takes the request's body nor answers: %w", context.DeadlineExceeded)
 
 // status is the one place where an upstream's error becomes a status.
 func status(x *wire.Exchange, read, err error) (int, string) {

@@ -102,7 +102,10 @@ func TestTargetsSetNoCookieOfOurs(t *testing.T) {
 	for _, scheme := range []string{"http", "h2c"} {
 		bothModes(t, func(t *testing.T, major int) {
 			s := h2cServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				w.Header()["Set-Cookie"] = append([]string{"ours=1", "ours=1; Path=/", " ours=1 ;Secure", "=ours=1", "= ours=1", "at=x"}, theirs...)
+				w.Header()["Set-Cookie"] = append([]string{"ours=1", "ours=1; Path=/", "ours=1 ;Secure", "=ours=1", "= ours=1", "at=x"}, theirs...)
+				if scheme == "http" { // in HTTP/2 no value may begin so
+					w.Header().Add("Set-Cookie", " ours=1 ;Secure")
+				}
 				w.WriteHeader(http.StatusEarlyHints)
 			}))
 			p, _ := leading(t, scheme+strings.TrimPrefix(s.URL, "http"))

@@ -11,12 +11,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
-	"edge/claim"
 	"edge/conf"
 	"edge/edge/wire"
 )
@@ -177,68 +175,6 @@ type lateBody struct{ wire.Body }
 
 func (lateBody) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
 
-// join waits for a Read that the transport left behind, and lets no other begin.
-func TestJoin(t *testing.T) {
-	begun, release, joined := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	body := &blockingBody{begun: begun, release: release}
-	u := newUpload(body, patience, claim.Is)
-	read := make(chan error, 1)
-	go func() { _, err := u.Read(nil); read <- err }()
-	<-begun
-	u.Close()
-	u.Close()
-	go func() { defer close(joined); u.join() }()
-	for range 100 {
-		runtime.Gosched()
-	}
-	select {
-	case <-joined:
-		t.Error("join does not wait for the Read")
-	default:
-	}
-	close(release)
-	wait(t, "join returns", joined)
-	if err := <-read; err != nil {
-		t.Error(err)
-	}
-	if _, err := u.Read(nil); err != errJoined {
-		t.Errorf("a Read after join: %v", err)
-	}
-	(*upload)(nil).join()
-}
-
-// A trailer that does not go upstream is dropped here: net/http would send it.
-func TestUploadTrailers(t *testing.T) {
-	p := &Proxy{Rules: NewRules([]conf.Header{{Name: "x-env", Value: "prod"}, {Name: "x-gone"}})}
-	u := newUpload(endedBody{}, patience, p.drops)
-	defer func() { u.Close(); u.join() }()
-	if _, err := io.ReadAll(u); err != nil {
-		t.Fatal(err)
-	}
-	if len(u.trailer) != 1 || u.trailer.Get("X-Other") != "kept" {
-		t.Errorf("the trailers are %v", u.trailer)
-	}
-}
-
-// endedBody is a body of trailers alone.
-type endedBody struct{ wire.Body }
-
-func (endedBody) Read([]byte) (int, error) { return 0, io.EOF }
-func (endedBody) Trailers() wire.Fields {
-	return wire.Fields{}.Add("x_env", "dev").Add("x-gone", "dev").Add("remote-user", "root").Add("x-other", "kept")
-}
-
-type blockingBody struct {
-	wire.Body
-	begun, release chan struct{}
-}
-
-func (b *blockingBody) Read([]byte) (int, error) {
-	close(b.begun)
-	<-b.release
-	return 0, nil
-}
-
 // A client that stalls in its upload, while the upstream answers in full, holds nothing.
 func TestStalledUpload(t *testing.T) {
 	p := rawOrigin(t, func(up net.Conn, in *bufio.Reader, _ string) {
@@ -309,9 +245,11 @@ func TestUpstreamTakesNothing(t *testing.T) {
 			if r := wait(t, "the handler returns", f.records); r.Err == nil || time.Since(begin) > most+5*time.Second {
 				t.Errorf("after %v the record has %+v", time.Since(begin), r)
 			}
+			if name == "http" {
+				close(release)
+			}
 		})
 	}
-	close(release)
 }
 
 // The clock runs while the upstream is at it, not while the client is, and not past an answer.

@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"edge/conf"
 	"edge/edge/h1"
+	"edge/edge/h2"
 	"edge/edge/wire"
 )
 
@@ -155,7 +155,14 @@ func (u *Upstream) noteCheck(ctx context.Context, t *Target, good bool) (changed
 
 // connects is the check of a target that is asked nothing.
 func (t *Target) connects(ctx context.Context) error {
-	if t.Scheme == "https" {
+	switch {
+	case t.H2 && t.tls != nil:
+		c, err := t.newShared(ctx)
+		if err == nil {
+			c.Close()
+		}
+		return err
+	case t.tls != nil:
 		c, err := t.NewConn(ctx)
 		if err == nil {
 			c.Close()
@@ -196,34 +203,53 @@ func (t *Target) asks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := readChecked(c); err != nil {
+		return err
+	}
+	return t.judge(head.Status)
+}
+
+// asksH2 is the check of a target that speaks HTTP/2, over a connection of its own.
+func (t *Target) asksH2(ctx context.Context) error {
+	c, err := t.newShared(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, c.Close)()
+	call := c.Begin()
+	if call == nil {
+		return errNoCalls
+	}
+	defer call.Done()
+	path, query, hasQuery := strings.Cut(t.upstream.checks.Path, "?")
+	if _, err := call.Send(&h2.Request{
+		Method: []byte("GET"), Scheme: []byte(t.Scheme), Path: []byte(path), Query: []byte(query), HasQuery: hasQuery, Host: []byte(t.checkHost()),
+		Fields: wire.Fields{}.Add("user-agent", checkAgent),
+	}); err != nil {
+		return err
+	}
+	head, err := call.ReadHead(unheard{})
+	if err != nil {
+		return err
+	}
+	if err := readChecked(call); err != nil {
+		return err
+	}
+	return t.judge(head.Status)
+}
+
+// readChecked reads so much of a check's answer as is read.
+func readChecked(answer interface{ Next() ([]byte, error) }) error {
 	for left := maxChecked; left > 0; {
-		data, err := c.Next()
+		data, err := answer.Next()
 		if left -= len(data); err == io.EOF {
 			break
 		} else if err != nil {
 			return err
 		}
 	}
-	return t.judge(head.Status)
-}
-
-// asksH2C is the check of a target that speaks HTTP/2.
-func (t *Target) asksH2C(ctx context.Context) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, t.Scheme+"://"+t.Host+t.upstream.checks.Path, nil)
-	if err != nil {
-		return err
-	}
-	r.Host = t.checkHost()
-	r.Header.Set("User-Agent", checkAgent)
-	resp, err := t.RoundTrip(r)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if _, err := io.CopyN(io.Discard, resp.Body, maxChecked); err != nil && err != io.EOF {
-		return err
-	}
-	return t.judge(resp.StatusCode)
+	return nil
 }
 
 // checkAgent is who asks.

@@ -123,7 +123,7 @@ func (t *Target) NewConn(ctx context.Context) (*Conn, error) {
 	}
 	below := socket.New(dialled)
 	nc := net.Conn(below)
-	if t.Scheme == "https" {
+	if t.tls != nil {
 		if nc, err = t.handshake(ctx, below); err != nil {
 			return nil, err
 		}

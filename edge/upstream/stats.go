@@ -17,7 +17,7 @@ func (u *Upstream) keepCounts(old Set) {
 		}
 		for _, t := range u.targets {
 			for _, before := range was.targets {
-				if before.Name == t.Name && before.Scheme == t.Scheme && before.H2C == t.H2C && !u.counts(before.counts) {
+				if before.Name == t.Name && before.Scheme == t.Scheme && before.H2 == t.H2 && !u.counts(before.counts) {
 					t.counts = before.counts
 				}
 			}

@@ -160,39 +160,6 @@ func TestDial(t *testing.T) {
 	}
 }
 
-// A write that fails waits for the answer that explains it, but not for long, nor once there is nothing to read.
-func TestConnWrite(t *testing.T) {
-	for name, end := range map[string]func(*conn){
-		"read fails": func(c *conn) { c.Read(make([]byte, 1)) },
-		"closed":     func(c *conn) { c.Close() },
-		"grace":      func(*conn) {},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := newConn(broken{}, func() {})
-			begin, told := time.Now(), make(chan error, 1)
-			go func() {
-				_, err := c.Write([]byte("x"))
-				told <- err
-			}()
-			end(c)
-			if err := wait(t, "the write ends", told); err != net.ErrClosed {
-				t.Errorf("the write ends with %v", err)
-			}
-			if d := time.Since(begin); name == "grace" && d < answerGrace || d > answerGrace+patience/2 {
-				t.Errorf("it took %v", d)
-			}
-			c.Close()
-		})
-	}
-}
-
-// broken is a connection that has ended.
-type broken struct{ net.Conn }
-
-func (broken) Read([]byte) (int, error)  { return 0, io.EOF }
-func (broken) Write([]byte) (int, error) { return 0, net.ErrClosed }
-func (broken) Close() error              { return nil }
-
 // A connection to an h2c target that was in use when the upstream was retired is closed when it carries nothing any more, and so is one that
 // an exchange of before opens afterwards.
 func TestRetiredH2C(t *testing.T) {
@@ -216,7 +183,7 @@ func TestRetiredH2C(t *testing.T) {
 	for _, when := range []string{"before", "after"} {
 		done := make(chan error, 1)
 		go func() {
-			_, err := tryH2C(u.Targets()[0], "/")
+			_, err := tryH2(u.Targets()[0], "/")
 			done <- err
 		}()
 		wait(t, "the request comes", begun)

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,26 +52,25 @@ type Upstream struct {
 
 // Target is one server of an upstream.
 type Target struct {
-	Name      string          // as the log knows it
-	Scheme    string          // http or https, also over a unix socket and for h2c
-	Host      string          // for HostTarget
-	H2C       bool            // it speaks HTTP/2: RoundTrip, else Conn
-	ID        string          // for the cookie; "": there is none
-	scheme    string          // of its URL
-	isNew     bool            // the upstream of this name that it replaces has not got it
-	before    *Target         // what it was there; nil: it is new, or has started
-	transport *http.Transport // of one that is H2C; carried are its connections
-	carried   carried
-	dial      func(context.Context) (net.Conn, error)
-	upstream  *Upstream
-	hostname  string // of its address; "": a unix socket has none
-	counts    *counts
-	inFlight  atomic.Int64
-	check     func(context.Context) error
+	Name     string  // as the log knows it
+	Scheme   string  // http or https, also over a unix socket and for h2c and h2
+	Host     string  // for HostTarget
+	H2       bool    // it speaks HTTP/2: Call, else Conn
+	ID       string  // for the cookie; "": there is none
+	scheme   string  // of its URL
+	isNew    bool    // the upstream of this name that it replaces has not got it
+	before   *Target // what it was there; nil: it is new, or has started
+	dial     func(context.Context) (net.Conn, error)
+	upstream *Upstream
+	hostname string // of its address; "": a unix socket has none
+	counts   *counts
+	inFlight atomic.Int64
+	check    func(context.Context) error
 	health
 	warmth
 
 	idle    idle
+	shared  shared
 	limits  h1.ClientLimits
 	connect time.Duration // for the dial, and as much for the handshake
 	lasts   time.Duration // how long a connection that nobody uses is kept
@@ -82,12 +80,6 @@ type Target struct {
 // bodyIdle ends an answer of which nothing comes: events can be rare.
 const bodyIdle = time.Hour
 
-// RoundTrip asks a target that is H2C. See http.RoundTripper; but r.Header gets a Te: gRPC's C++ servers refuse requests without it.
-func (t *Target) RoundTrip(r *http.Request) (*http.Response, error) {
-	r.Header.Set("Te", "trailers")
-	return t.transport.RoundTrip(r)
-}
-
 // Dial connects to the target, for a tunnel.
 func (t *Target) Dial(ctx context.Context) (net.Conn, error) { return t.dial(ctx) }
 
@@ -96,9 +88,7 @@ func (u *Upstream) Retire() {
 	u.stopChecks()
 	for _, t := range u.targets {
 		t.idle.retire()
-		if t.H2C {
-			t.retireCarried()
-		}
+		t.shared.retire()
 	}
 }
 
@@ -240,7 +230,8 @@ func newTarget(u *Upstream, spec *conf.Upstream, target conf.Target, ca []byte) 
 	}
 	dialer := &net.Dialer{Timeout: spec.Timeouts.Connect}
 	t := &Target{Name: target.Address, Scheme: "http", Host: target.Address, scheme: target.Scheme, upstream: u, counts: new(counts)}
-	if target.Scheme == "https" {
+	t.H2 = target.Scheme == "h2" || target.Scheme == "h2c"
+	if target.Scheme == "https" || target.Scheme == "h2" {
 		t.Scheme = "https"
 	}
 	if network == "unix" {
@@ -253,40 +244,26 @@ func newTarget(u *Upstream, spec *conf.Upstream, target conf.Target, ca []byte) 
 	t.connect, t.lasts = spec.Timeouts.Connect, spec.Timeouts.Idle
 	switch target.Scheme {
 	case "https":
-		t.tls = clientTLS(spec, t.hostname, ca)
-	case "h2c":
-		t.H2C, t.transport = true, h2cTransport(spec, t.dialHTTP)
+		t.tls = clientTLS(spec, t.hostname, ca, "http/1.1")
+	case "h2":
+		t.tls = clientTLS(spec, t.hostname, ca, "h2")
 	}
 	switch {
 	case spec.Health == nil || spec.Health.Path == "":
 		t.check = t.connects
-	case t.H2C:
-		t.check = t.asksH2C
+	case t.H2:
+		t.check = t.asksH2
 	default:
 		t.check = t.asks
 	}
 	return t
 }
 
-func clientTLS(spec *conf.Upstream, hostname string, ca []byte) *tls.Config {
+// clientTLS is how a target's TLS is asked for, to speak this protocol over it.
+func clientTLS(spec *conf.Upstream, hostname string, ca []byte, protocol string) *tls.Config {
 	return &tls.Config{
-		RootCAs: pool(ca), ServerName: cmp.Or(spec.TLSServerName, hostname), NextProtos: []string{"http/1.1"}, ClientSessionCache: tls.NewLRUClientSessionCache(0),
+		RootCAs: pool(ca), ServerName: cmp.Or(spec.TLSServerName, hostname), NextProtos: []string{protocol}, ClientSessionCache: tls.NewLRUClientSessionCache(0),
 	}
-}
-
-func h2cTransport(spec *conf.Upstream, dial func(context.Context, string, string) (net.Conn, error)) *http.Transport {
-	t := &http.Transport{
-		DialContext:           dial,
-		ResponseHeaderTimeout: spec.Timeouts.Response,
-		IdleConnTimeout:       spec.Timeouts.Idle,
-		ExpectContinueTimeout: time.Second,
-		DisableCompression:    true, // what the client and the upstream agree on is theirs
-
-		MaxResponseHeaderBytes: 64 << 10,
-		Protocols:              new(http.Protocols),
-	}
-	t.Protocols.SetUnencryptedHTTP2(true)
-	return t
 }
 
 // pool gives the authorities to trust; nil means the system's.

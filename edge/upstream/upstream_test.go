@@ -22,6 +22,7 @@ import (
 
 	"edge/conf"
 	"edge/edge/h1"
+	"edge/edge/h2"
 	"edge/edge/wire"
 )
 
@@ -220,8 +221,8 @@ func ask(t *testing.T, u *Upstream, path string) string {
 
 func try(u *Upstream, path string) (string, error) {
 	target := u.Targets()[0]
-	if target.H2C {
-		return tryH2C(target, path)
+	if target.H2 {
+		return tryH2(target, path)
 	}
 	c, _, err := begin(target, path)
 	if err != nil {
@@ -264,18 +265,29 @@ func begin(target *Target, path string) (*Conn, h1.Answer, error) {
 	return c, a, err
 }
 
-func tryH2C(target *Target, path string) (string, error) {
-	r, err := http.NewRequest("GET", target.Scheme+"://"+target.Host+path, nil)
+func tryH2(target *Target, path string) (string, error) {
+	c, err := target.Call(anybody{}, nil)
 	if err != nil {
 		return "", err
 	}
-	resp, err := target.RoundTrip(r)
-	if err != nil {
+	defer c.Done()
+	if _, err := c.Send(&h2.Request{Method: []byte("GET"), Scheme: []byte(target.Scheme), Path: []byte(path), Host: []byte(target.Host)}); err != nil {
 		return "", err
 	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	return string(b), err
+	if _, err := c.ReadHead(anybody{}); err != nil {
+		return "", err
+	}
+	var text []byte
+	for {
+		b, err := c.Next()
+		if err == io.EOF {
+			return string(text), nil
+		}
+		if err != nil {
+			return "", err
+		}
+		text = append(text, b...)
+	}
 }
 
 func wait[T any](t *testing.T, what string, c <-chan T) (v T) {
