@@ -73,6 +73,7 @@ type Conn struct {
 	mu      sync.Mutex
 	streams map[uint32]*stream
 	working int // handlers; some of streams that are gone
+	idle    []*worker
 	heads   int // bytes of their requests' heads
 	none    chan struct{}
 	idleAt  int64 // the sweeper's tick since which there has been no stream
@@ -219,6 +220,7 @@ func (c *Conn) slim() bool {
 	}
 	c.nudged = false
 	c.lean.Store(true)
+	c.dismiss()
 	if c.fresh = nil; c.head == nil {
 		c.weak = request{}
 	}
@@ -779,7 +781,7 @@ func (c *Conn) dispatch() {
 			c.leave(s)
 			continue
 		}
-		go s.run()
+		c.begin(s)
 	}
 	c.fresh = c.fresh[:0]
 }
@@ -962,6 +964,7 @@ func (c *Conn) fail(err error) {
 		c.err = errEnded
 	}
 	c.wakeAll()
+	c.dismiss()
 	for _, s := range c.streams {
 		c.lose(s, errEnded)
 	}

@@ -49,7 +49,7 @@ type stream struct {
 	queued  bool          // it stands in the connection's queue, or waits for room
 	begun   int           // bytes of the body that have been put in line, as far as they count for nothing but who goes first
 	wake    chan struct{} // gets something when more may be sent
-	run     func()        // serve, made once
+	worker  *worker       // serves it
 	sending limit
 }
 
@@ -59,9 +59,6 @@ var streams = sync.Pool{New: func() any {
 
 func newStream(c *Conn, id uint32) *stream {
 	s := streams.Get().(*stream)
-	if s.run == nil {
-		s.run = s.serve
-	}
 	s.c, s.id, s.users = c, id, 1
 	s.req.reset(c.o.MaxHeader)
 	return s
@@ -75,7 +72,7 @@ func (s *stream) free() {
 	drain(s.wake)
 	drain(s.body.wake)
 	*s = stream{
-		req: s.req, wake: s.wake, run: s.run, body: body{wake: s.body.wake, held: s.body.held[:0]}, answer: answer{head: s.answer.head[:0]},
+		req: s.req, wake: s.wake, body: body{wake: s.body.wake, held: s.body.held[:0]}, answer: answer{head: s.answer.head[:0]},
 	}
 	if cap(s.answer.head) > maxFrame {
 		s.answer.head = nil
@@ -139,7 +136,7 @@ func (s *stream) survive() {
 // done ends the stream when its handler has returned. What is not complete is reset, so that it does not look whole; a body that nobody wants
 // any more is too, without blame (RFC 9113 section 8.1).
 func (s *stream) done() {
-	a, c := &s.answer, s.c
+	a, c, w := &s.answer, s.c, s.worker
 	s.gone.end()
 	switch {
 	case a.tunnel != nil:
@@ -174,6 +171,7 @@ func (s *stream) done() {
 		c.credit = min(c.credit+4, fullCredit)
 	}
 	c.leave(s)
+	c.park(w)
 }
 
 // end makes everybody who waits for the stream fail. c.mu is held.

@@ -1,0 +1,75 @@
+package h2
+
+import "sync/atomic"
+
+// worker is a goroutine that serves streams of one connection, one after the other: its stack has grown already, and a new one's would grow anew
+// for each. Between two streams it waits in the connection's idle list.
+type worker struct {
+	next  chan *stream // nil: it ends
+	stays bool         // it is in the list
+}
+
+// These bound what waits for streams that may never come: of a connection, until it rests, and of all.
+const (
+	mostIdle    = 32
+	mostWorkers = 8 << 10
+)
+
+var workers atomic.Int64
+
+// begin has a stream served, by the worker that was the last to become idle. c.mu is held.
+func (c *Conn) begin(s *stream) {
+	last := len(c.idle) - 1
+	if last < 0 {
+		workers.Add(1)
+		go c.work(s)
+		return
+	}
+	w := c.idle[last]
+	c.idle[last] = nil
+	c.idle = c.idle[:last]
+	w.next <- s
+}
+
+func (c *Conn) work(s *stream) {
+	defer workers.Add(-1)
+	grow(false)
+	for w := (&worker{next: make(chan *stream, 1)}); s != nil; {
+		s.worker = w
+		if s.serve(); !w.stays {
+			return
+		}
+		w.stays = false
+		s = <-w.next
+	}
+}
+
+// park has a worker that is about to be idle wait for another stream. c.mu is held.
+func (c *Conn) park(w *worker) {
+	if c.err == nil && len(c.idle) < mostIdle && workers.Load() <= mostWorkers {
+		w.stays = true
+		c.idle = append(c.idle, w)
+	}
+}
+
+// dismiss ends the workers that are idle. c.mu is held.
+func (c *Conn) dismiss() {
+	for _, w := range c.idle {
+		w.next <- nil
+	}
+	c.idle = nil
+}
+
+// grow makes room on a stack that is new for what answering a request takes, in one step and while there is nothing to be copied: it would grow
+// three times, each time with all that stands on it.
+//
+//go:noinline
+func grow(never bool) {
+	if never {
+		var room [6 << 10]byte
+		touch(&room)
+	}
+}
+
+//go:noinline
+func touch(room *[6 << 10]byte) { room[0] = 1 }
