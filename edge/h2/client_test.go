@@ -3,6 +3,7 @@ package h2
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -91,8 +92,18 @@ func TestClientExchanges(t *testing.T) {
 			t.Errorf("an early answer is %s, %v", a, err)
 		}
 		for _, path := range []string{"", "/a b", "/a\r\nb", "/\x00"} {
-			if _, err := c.ask(requestBy("GET", path), nil); err == nil {
-				t.Errorf("%q is sent", path)
+			if _, err := c.ask(requestBy("GET", path), nil); !errors.Is(err, ErrUnsendable) {
+				t.Errorf("the path %q: %v", path, err)
+			}
+		}
+		for _, method := range []string{"", "G T", "G@T", "G\\T", "G\x01T", "G:T", "G\x7fT", "\x80"} {
+			if _, err := c.ask(requestBy(method, "/"), nil); !errors.Is(err, ErrUnsendable) {
+				t.Errorf("the method %q: %v", method, err)
+			}
+		}
+		for _, method := range []string{"M-SEARCH", "a_b", "X!", "Z~9"} {
+			if a, err := c.ask(requestBy(method, "/"), nil); err != nil || !strings.HasPrefix(string(a.body), method+" ") {
+				t.Errorf("the method %q: %s, %v", method, a, err)
 			}
 		}
 		if a, err := c.ask(requestBy("GET", "/"), nil); err != nil || a.Status != 200 {
