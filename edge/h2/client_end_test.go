@@ -262,6 +262,7 @@ func TestSilentServer(t *testing.T) {
 		s := c.Begin()
 		s.Send(requestBy("GET", "/"))
 		now := sweep.now()
+		c.heard.Store(now - 1)
 		for tick := range int64(pingAfter + 2) {
 			c.look(now + tick)
 		}
