@@ -116,7 +116,7 @@ func TestServerDies(t *testing.T) {
 
 // Windows of one byte are no reason to stop: all of the body comes, byte by byte.
 func TestSmallWindows(t *testing.T) {
-	const size = 3000
+	const size = 500
 	got := make(chan string, 1)
 	up := played(t, func(nc net.Conn, fr *http2.Framer) {
 		fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1})
@@ -126,20 +126,19 @@ func TestSmallWindows(t *testing.T) {
 			if err != nil {
 				return
 			}
-			d, is := f.(*http2.DataFrame)
-			if !is {
-				continue
+			if d, is := f.(*http2.DataFrame); is {
+				if len(d.Data()) > 1 {
+					t.Errorf("%d bytes in a window of one", len(d.Data()))
+				}
+				body = append(body, d.Data()...)
+				fr.WriteWindowUpdate(1, 1)
+				fr.WriteWindowUpdate(0, 1)
 			}
-			if len(d.Data()) > 1 {
-				t.Errorf("%d bytes in a window of one", len(d.Data()))
-			}
-			if body = append(body, d.Data()...); d.StreamEnded() {
+			if h, is := f.(*http2.HeadersFrame); is && h.StreamEnded() { // the trailers
 				got <- string(body)
 				nc.Write(good(1))
 				return
 			}
-			fr.WriteWindowUpdate(1, 1)
-			fr.WriteWindowUpdate(0, 1)
 		}
 	})
 	for _, streamed := range []bool{true, false} {
@@ -262,6 +261,7 @@ func TestSilentServer(t *testing.T) {
 		s := c.Begin()
 		s.Send(requestBy("GET", "/"))
 		now := sweep.now()
+		c.heard.Store(now - 1)
 		for tick := range int64(pingAfter + 2) {
 			c.look(now + tick)
 		}
@@ -297,13 +297,27 @@ func TestSilentServer(t *testing.T) {
 func TestServerSettings(t *testing.T) {
 	up := played(t, func(nc net.Conn, fr *http2.Framer) {
 		fr.WriteSettings(http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: 1000}, http2.Setting{ID: http2.SettingHeaderTableSize, Val: 0})
-		answers(fr, func(id uint32) bool { nc.Write(good(id)); return false })
+		for {
+			f, err := fr.ReadFrame()
+			if err != nil {
+				return
+			}
+			if h, is := f.(*http2.HeadersFrame); is {
+				if shrinks := h.HeaderBlockFragment()[0] == 0x20; shrinks != (h.StreamID == 1) {
+					t.Errorf("the block of %d makes the table smaller: %v", h.StreamID, shrinks)
+				}
+				nc.Write(good(h.StreamID))
+			}
+		}
 	})
 	c := up.connect()
 	r := requestBy("GET", "/")
 	r.Fields = wire.Fields{}.Add("x-a", strings.Repeat("a", 1000))
 	if _, err := c.ask(r, nil); !errors.Is(err, errListSize) {
 		t.Errorf("a head too large: %v", err)
+	}
+	if a, err := c.ask(requestBy("GET", "/"), nil); err != nil || a.Status != 200 {
+		t.Errorf("got %s, %v", a, err)
 	}
 	if a, err := c.ask(requestBy("GET", "/"), nil); err != nil || a.Status != 200 {
 		t.Errorf("got %s, %v", a, err)
@@ -426,4 +440,50 @@ func TestUnsent(t *testing.T) {
 	first.Done()
 	second.Done()
 	c.nothingLeft(t)
+}
+
+// The window of the connection is given back when half of it is used, whether anybody reads or not; that of a stream only as far as it is read.
+func TestWindowsGivenBack(t *testing.T) {
+	grows := make(chan [2]uint32, 10)
+	up := played(t, func(nc net.Conn, fr *http2.Framer) {
+		fr.WriteSettings()
+		for {
+			f, err := fr.ReadFrame()
+			if err != nil {
+				return
+			}
+			switch f := f.(type) {
+			case *http2.WindowUpdateFrame:
+				grows <- [2]uint32{f.StreamID, f.Increment}
+			case *http2.HeadersFrame:
+				fr.WriteHeaders(http2.HeadersFrameParam{StreamID: f.StreamID, BlockFragment: []byte{0x88}, EndHeaders: true})
+				for range bodyWindow / maxFrame {
+					fr.WriteData(f.StreamID, false, make([]byte, maxFrame))
+				}
+			}
+		}
+	})
+	c := up.connect()
+	if got := wait(t, "the connection's window", grows); got != [2]uint32{0, clientWindow - firstWindow} {
+		t.Errorf("at first it grows by %d", got)
+	}
+	c.mu.Lock()
+	c.room = clientWindow/2 + bodyWindow // one byte of the body less would not be enough
+	c.mu.Unlock()
+	s := c.Begin()
+	defer s.Done()
+	s.Send(requestBy("GET", "/"))
+	if got := wait(t, "the connection's window", grows); got != [2]uint32{0, clientWindow / 2} {
+		t.Errorf("it grows by %d", got)
+	}
+	if len(grows) > 0 {
+		t.Errorf("more grows: %d", <-grows)
+	}
+	s.ReadHead(new(told))
+	if b, err := s.Next(); len(b) != bodyWindow || err != nil {
+		t.Errorf("read %d bytes, %v", len(b), err)
+	}
+	if got := wait(t, "the stream's window", grows); got != [2]uint32{1, bodyWindow} {
+		t.Errorf("it grows by %d", got)
+	}
 }

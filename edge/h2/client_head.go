@@ -199,11 +199,11 @@ func (r *Request) sendable() bool {
 
 func validToken(b []byte) bool {
 	for _, c := range b {
-		if c |= 0x20; !token[c] && (c < 'a' || c > 'z') {
+		if !token[c] && (c < 'A' || c > 'Z') {
 			return false
 		}
 	}
-	return len(b) > 0 && plain(b)
+	return len(b) > 0
 }
 
 func plain(b []byte) bool {

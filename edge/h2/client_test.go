@@ -3,6 +3,7 @@ package h2
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -52,7 +53,7 @@ func mirror(w http.ResponseWriter, r *http.Request) {
 func TestClientExchanges(t *testing.T) {
 	bothTargets(t, mirror, func(t *testing.T, up *target) {
 		c := up.connect()
-		body := strings.Repeat("x", 100)
+		body, long40 := strings.Repeat("x", 100), strings.Repeat("0123456789", 4000) // which takes three frames
 		for name, e := range map[string]struct {
 			change func(*Request)
 			body   io.Reader
@@ -61,6 +62,7 @@ func TestClientExchanges(t *testing.T) {
 			"GET":         {func(r *Request) {}, nil, `[] 200 "GET a.test / trailers  0 0 <nil> " x-sum: 1;`},
 			"a query":     {func(r *Request) { r.HasQuery, r.Query = true, []byte("a=b") }, nil, `[] 200 "GET a.test /?a=b trailers  0 0 <nil> " x-sum: 1;`},
 			"PURGE":       {func(r *Request) { r.Method = []byte("PURGE") }, nil, `[] 200 "PURGE a.test / trailers  0 0 <nil> " x-sum: 1;`},
+			"a long one":  {func(r *Request) { r.HasQuery, r.Query = true, []byte(long40) }, nil, `[] 200 "GET a.test /?` + long40 + ` trailers  0 0 <nil> " x-sum: 1;`},
 			"a cookie":    {func(r *Request) { r.Fields = wire.Fields{}.Add("cookie", "a=b").Add("te", "x").Add("host", "evil") }, nil, `[] 200 "GET a.test / trailers a=b 0 0 <nil> " x-sum: 1;`},
 			"a body here": {func(r *Request) { r.Method, r.Length, r.Body = []byte("POST"), 100, []byte(body) }, nil, `[] 200 "POST a.test / trailers  100 100 <nil> " x-sum: 1;`},
 			"a large one": {func(r *Request) { r.Method, r.Length, r.Body = []byte("POST"), 1<<20, make([]byte, 1<<20) }, nil, `[] 200 "POST a.test / trailers  1048576 1048576 <nil> " x-sum: 1;`},
@@ -91,8 +93,18 @@ func TestClientExchanges(t *testing.T) {
 			t.Errorf("an early answer is %s, %v", a, err)
 		}
 		for _, path := range []string{"", "/a b", "/a\r\nb", "/\x00"} {
-			if _, err := c.ask(requestBy("GET", path), nil); err == nil {
-				t.Errorf("%q is sent", path)
+			if _, err := c.ask(requestBy("GET", path), nil); !errors.Is(err, ErrUnsendable) {
+				t.Errorf("the path %q: %v", path, err)
+			}
+		}
+		for _, method := range []string{"", "G T", "G@T", "G\\T", "G\x01T", "G:T", "G\x7fT", "\x80"} {
+			if _, err := c.ask(requestBy(method, "/"), nil); !errors.Is(err, ErrUnsendable) {
+				t.Errorf("the method %q: %v", method, err)
+			}
+		}
+		for _, method := range []string{"M-SEARCH", "a_b", "X!", "Z~9"} {
+			if a, err := c.ask(requestBy(method, "/"), nil); err != nil || !strings.HasPrefix(string(a.body), method+" ") {
+				t.Errorf("the method %q: %s, %v", method, a, err)
 			}
 		}
 		if a, err := c.ask(requestBy("GET", "/"), nil); err != nil || a.Status != 200 {
