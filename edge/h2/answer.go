@@ -260,13 +260,15 @@ func (a *answer) Finish(trailers wire.Fields) error {
 }
 
 // Abort makes the answer a failure that the client sees.
-func (a *answer) Abort(error) {
+func (a *answer) Abort(err error) {
 	if a.aborted.Swap(true) {
 		return
 	}
 	c := a.s.c
+	var reset *ResetError
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	a.s.cancelled = errors.As(err, &reset) && reset.Code == Cancel
 	if s := a.s; s.ended == nil {
 		s.ended = errAborted
 		s.body.finish(errAnswered)

@@ -206,6 +206,9 @@ func (c *ClientConn) windowUpdate(h head, p []byte) error {
 // unopened says whether we have never opened a stream.
 func (c *ClientConn) unopened(id uint32) bool { return id%2 == 0 || id >= c.next }
 
+// Cancel is a ResetError's code where the server gives the exchange up, as where its time is over.
+const Cancel = uint32(codeCancel)
+
 // ResetError is a stream that the server has reset.
 type ResetError struct{ Code uint32 }
 

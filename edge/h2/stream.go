@@ -37,13 +37,14 @@ type stream struct {
 	gone   watch
 
 	// Guarded by the connection's mu.
-	users  int   // who may still look at it; at 0 another request gets it
-	window int64 // of the client
-	closed bool  // the client has said all
-	sent   bool  // we have
-	ended  error // neither will
-	lost   error // the client has left it
-	late   bool  // the client takes nothing
+	users     int   // who may still look at it; at 0 another request gets it
+	window    int64 // of the client
+	closed    bool  // the client has said all
+	sent      bool  // we have
+	ended     error // neither will
+	lost      error // the client has left it
+	late      bool  // the client takes nothing
+	cancelled bool  // by whom a proxy has asked
 	priority
 	awake   bool          // it is among the connection's awake
 	queued  bool          // it stands in the connection's queue, or waits for room
@@ -152,7 +153,7 @@ func (s *stream) done() {
 		why := codeNone
 		if !s.sent {
 			why = codeInternal
-			if s.late || a.tunnel != nil {
+			if s.late || s.cancelled || a.tunnel != nil {
 				why = codeCancel
 			}
 		}

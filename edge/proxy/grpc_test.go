@@ -5,13 +5,19 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"edge/edge/h2"
+	"edge/edge/socket"
+	"edge/edge/wire"
 )
 
 // framed is a client's HTTP/2 connection, frame by frame.
@@ -28,11 +34,44 @@ func frames(t *testing.T, f *front) *framed {
 	}
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(patience))
+	return newFramed(t, c)
+}
+
+func newFramed(t *testing.T, c net.Conn) *framed {
 	io.WriteString(c, http2.ClientPreface)
 	fr := http2.NewFramer(c, c)
 	fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	fr.WriteSettings()
 	return &framed{t, fr}
+}
+
+// engineFrames is frames over our own engine, without TLS.
+func engineFrames(t *testing.T, p *Proxy) *framed {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	served, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	t.Cleanup(all.Wait)
+	t.Cleanup(func() { c.Close() })
+	all.Go(func() {
+		h2.New(stream{socket.New(served)}, h2.Options{
+			Handler: wire.HandlerFunc(p.Serve), Info: &wire.Conn{Body: patience, Write: patience, Tunnel: patience},
+			MaxHeader: 16 << 10, Streams: 100, Header: patience, Idle: patience, Last: func() bool { return false },
+		}).Serve()
+	})
+	c.SetDeadline(time.Now().Add(patience))
+	return newFramed(t, c)
 }
 
 // calls begins a gRPC call.
@@ -193,5 +232,33 @@ func TestGRPCLarge(t *testing.T) {
 	resp, text, err := f.ask(t, "POST", "/", nil, io.MultiReader(strings.NewReader(strings.Repeat("x", size))))
 	if err != nil || len(text) != size || resp.Trailer.Get("Grpc-Status") != fmt.Sprint(size, " <nil>") {
 		t.Errorf("%d bytes, %v, %v", len(text), resp.Trailer, err)
+	}
+}
+
+// A target that gives a call up tells its client so: for gRPC's, whose own time may be over in the same moment, 502 is another thing. Of all other
+// resets, and for a client of HTTP/1.1, it is the proxy that speaks.
+func TestCancelledByTarget(t *testing.T) {
+	target := frameOrigin(t, func(fr *framer) {
+		fr.requests(nil, func(stream uint32, path string) bool {
+			code := http2.ErrCodeInternal
+			if path == "/cancelled" {
+				code = http2.ErrCodeCancel
+			}
+			fr.WriteRSTStream(stream, code)
+			return false
+		})
+	})
+	p := &Proxy{Upstream: pool(t, spec(target))}
+	c := engineFrames(t, p)
+	c.calls(1, "/cancelled")
+	c.WriteData(1, true, []byte("hello"))
+	c.wants(1, "RST_STREAM CANCEL")
+	c.calls(3, "/broken")
+	c.WriteData(3, true, []byte("hello"))
+	c.wants(3, "HEADERS :status=502")
+
+	one := relay(t, 1, p)
+	if resp, _, err := one.ask(t, "POST", "/cancelled", nil, strings.NewReader("hello")); err != nil || resp.StatusCode != 502 {
+		t.Errorf("HTTP/1.1: %v, %v", resp, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 
+	"edge/edge/h2"
 	"edge/edge/tunnel"
 	"edge/edge/upstream"
 	"edge/edge/wire"
@@ -123,7 +124,7 @@ func fail(x *wire.Exchange, read, err error) {
 		x.Responder = s.Responder
 	}
 	status, why := status(x, read, err)
-	if status == StatusClientClosed {
+	if status == StatusClientClosed || cancelled(x, err) {
 		x.Record.Status = status
 		x.Abort(err)
 		return
@@ -137,6 +138,13 @@ func fail(x *wire.Exchange, read, err error) {
 
 // errLate is a target that takes too long.
 var errLate = fmt.Errorf("the upstream neither takes the request's body nor answers: %w", context.DeadlineExceeded)
+
+// cancelled says whether a target has taken the request back, by the word for it that HTTP/2 has, which a client of HTTP/2 is to get as it is: for
+// gRPC's it is another thing than a proxy that has no answer, as where a deadline is over at the target a moment before it is at the client.
+func cancelled(x *wire.Exchange, err error) bool {
+	var reset *h2.ResetError
+	return x.Major == 2 && errors.As(err, &reset) && reset.Code == h2.Cancel
+}
 
 // status is the one place where an upstream's error becomes a status.
 func status(x *wire.Exchange, read, err error) (int, string) {
