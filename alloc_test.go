@@ -157,13 +157,20 @@ func relay(t testing.TB) (overTLS, plain func()) {
 // dialHere connects to an edge that runs here with certificates of its own.
 func dialHere(t testing.TB, dir, addr, name string) net.Conn {
 	t.Helper()
+	return dialWith(t, dir, addr, &tls.Config{ServerName: name})
+}
+
+// dialWith is dialHere, with more to say in the handshake.
+func dialWith(t testing.TB, dir, addr string, with *tls.Config) net.Conn {
+	t.Helper()
 	ca, err := os.ReadFile(filepath.Join(dir, "certs", "ca.pem"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
-	c, err := tls.Dial("tcp", addr, &tls.Config{ServerName: name, RootCAs: roots})
+	with.RootCAs = roots
+	c, err := tls.Dial("tcp", addr, with)
 	if err != nil {
 		t.Fatal(err)
 	}

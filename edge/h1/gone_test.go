@@ -173,3 +173,13 @@ func TestEndWithTheRequest(t *testing.T) {
 	c.ends()
 	wait(t, "the connection is let go", ended)
 }
+
+// A connection that nobody has read from yet does not rest, however late it is served.
+func TestNewIsAwake(t *testing.T) {
+	c := New(nil, Options{})
+	defer sweep.remove(c)
+	c.reading.set(time.Hour)
+	if c.lookAtRest(sweep.ticks.Load() + 10*longRest); c.nudged {
+		t.Error("it is sent to sleep")
+	}
+}

@@ -46,6 +46,7 @@ type Stream interface {
 func New(nc Stream, o Options) *Conn {
 	c := &Conn{nc: nc, o: o}
 	c.step = c.whileHere
+	c.rests.Store(awake) // what the client has said already may lie above the socket
 	sweep.add(c)
 	return c
 }
@@ -114,8 +115,11 @@ type work struct {
 func (c *Conn) serve() (rests bool) {
 	defer c.survive()
 	for !c.over {
-		if c.in.len() == 0 && !c.parsed && c.rest() && c.o.Slim != nil {
-			return true
+		if c.in.len() == 0 && !c.parsed && c.rest() {
+			if c.o.Slim != nil {
+				return true
+			}
+			continue
 		}
 		if !c.over {
 			c.over = !c.one()

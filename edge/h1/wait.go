@@ -87,7 +87,9 @@ func (c *Conn) lie() {
 	default:
 		c.until = sweep.after(c.o.Header) // a client that has just come wants something
 	}
-	c.reading.at.Store(c.until)
+	if at := c.reading.at.Load(); at != spent { // else the rest is over: its deadline stands
+		c.reading.at.CompareAndSwap(at, c.until)
+	}
 	c.rests.Store(sweep.ticks.Load())
 }
 

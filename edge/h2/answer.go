@@ -78,6 +78,7 @@ func (a *answer) Inform(status int, f wire.Fields) error {
 	c := a.s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer a.s.sending.clear()
 	if err := a.s.roomFor(); err != nil {
 		return err
 	}

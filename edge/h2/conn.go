@@ -137,6 +137,7 @@ func New(nc Stream, o Options) *Conn {
 	c.dec = hpack.NewDecoder(tableSize, func(f hpack.HeaderField) { c.parsing.field(f) })
 	c.dec.SetMaxStringLength(o.MaxHeader + maxFrame) // more than a whole block may be
 	c.out = c.greeting(nil)
+	c.rests.Store(awake) // what the client has said already may lie above the socket
 	return c
 }
 
@@ -224,7 +225,7 @@ func (c *Conn) slim() bool {
 	if c.fresh = nil; c.head == nil {
 		c.weak = request{}
 	}
-	if len(c.streams) == 0 {
+	if len(c.streams) == 0 && c.working == 0 { // the handler of a stream that was reset may still stand in one of these
 		c.streams, c.queue, c.full = nil, nil, nil
 	}
 	if len(c.out) == 0 && !c.busy {

@@ -141,7 +141,10 @@ func (c *Conn) reprioritize(h head, p []byte) error {
 	if id%2 == 0 { // we push nothing
 		return broken("PRIORITY_UPDATE of a stream that is not a client's")
 	}
-	said, ok := parsePriority(string(p[4:]))
+	said, ok := priority{}, false
+	if p = p[4:]; len(p) <= longPriority {
+		said, ok = parsePriority(string(p))
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s := c.streams[id]; s != nil && ok {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"edge/edge/socket"
 	"edge/edge/wire"
 )
 
@@ -156,4 +157,16 @@ func TestRestingBuffers(t *testing.T) {
 		defer conn.mu.Unlock()
 		return conn.out == nil && conn.spare == nil
 	})
+}
+
+// A connection that nobody has read from yet does not rest, however late it is served: what the client has said may lie above the socket, where
+// who waits for a long rest to end does not look.
+func TestNewIsAwake(t *testing.T) {
+	p := &pipe{}
+	c := New(&testStream{Conn: p, below: socket.New(p)}, Options{})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lookAtRest(sweep.now() + 10*longRest); c.nudged {
+		t.Error("it is sent to sleep")
+	}
 }

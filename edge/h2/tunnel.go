@@ -48,6 +48,9 @@ func (t *tunnel) over() bool {
 func (t *tunnel) Close() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return nil
+	}
 	if t.timer != nil {
 		t.timer.Stop()
 	}
@@ -71,10 +74,13 @@ func (t *tunnel) SetDeadline(at time.Time) error {
 	return t.SetWriteDeadline(at)
 }
 
-// SetReadDeadline is of Reads that wait, and of later ones.
+// SetReadDeadline is of Reads that wait, and of later ones. Whoever cuts tunnels may come after the end, when the stream is another request's.
 func (t *tunnel) SetReadDeadline(at time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return nil
+	}
 	if t.timer != nil {
 		t.timer.Stop()
 		t.timer = nil
@@ -82,7 +88,7 @@ func (t *tunnel) SetReadDeadline(at time.Time) error {
 	c, b := t.s.c, &t.s.body
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if b.until = at; !at.IsZero() && !t.closed {
+	if b.until = at; !at.IsZero() {
 		wake := b.wake // not b, which may be another request's by then
 		t.timer = time.AfterFunc(time.Until(at), func() { signal(wake) })
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -122,5 +123,36 @@ func TestTunnelCloseWrite(t *testing.T) {
 	buf := make([]byte, 100)
 	if n, err := up.Read(buf); err != nil || string(buf[:n]) != "from the client" {
 		t.Fatalf("the other direction: %q, %v", buf[:n], err)
+	}
+}
+
+// Whoever cuts tunnels may come when the handler has returned and its stream is given back: it touches nobody else's then.
+func TestTunnelDeadlineAfterTheEnd(t *testing.T) {
+	got := make(chan wire.Stream, 1)
+	f := newFront(t, false, func(x *wire.Exchange) {
+		up, err := x.Tunnel(nil)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- up
+	}, nil)
+	c := f.raw()
+	c.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndHeaders: true, BlockFragment: c.block(":method", "CONNECT", ":protocol", "websocket",
+		":scheme", "http", ":path", "/", ":authority", "a.test")})
+	c.wants(http2.FrameHeaders)
+	up := (<-got).(*tunnel)
+	f.mu.Lock()
+	conn := f.conns[0]
+	f.mu.Unlock()
+	for busy := true; busy; runtime.Gosched() {
+		conn.mu.Lock()
+		busy = conn.working > 0
+		conn.mu.Unlock()
+	}
+	if err := up.SetDeadline(past); err != nil {
+		t.Error(err)
+	}
+	if err := up.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 const (
 	settled  = 2 * time.Second // a file that is younger may change again within the tick that dates it
 	mostKept = 1024            // files of a folder
-	forget   = time.Second     // how long a file is kept that nobody asks for
+	forget   = time.Second     // how long a file is kept that nobody asks for, and for how long it is not read again
 )
 
 // mostKeptBytes is what the files that are kept, of all folders, may hold together.
@@ -20,7 +20,8 @@ const mostKeptBytes = 32 << 20
 var keptBytes atomic.Int64
 
 // kept is what small files of a folder hold, if they are asked for so often that they were looked at less than fresh ago: their answers ask the
-// kernel for nothing. A file that changes, or goes, is noticed as soon as a folder that is swapped. It is safe for concurrent use.
+// kernel for nothing. A file that changes, or goes, is noticed as soon as a folder that is swapped; one that somebody writes to through a mapping,
+// which dates it only now and then, within forget. It is safe for concurrent use.
 type kept struct {
 	mu      sync.Mutex
 	files   map[string]*keptFile
@@ -31,6 +32,7 @@ type keptFile struct {
 	stat unix.Stat_t
 	seen time.Time // when the name led to it last
 	data []byte    // nil: nobody asked twice within fresh
+	read time.Time // when the data was
 }
 
 // give gives a file as if it had been opened.
@@ -38,7 +40,7 @@ func (k *kept) give(f *file, name string, now time.Time) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e := k.files[name]
-	if e == nil || e.data == nil || !isFresh(e.seen, now) {
+	if e == nil || e.data == nil || !isFresh(e.seen, now) || now.Sub(e.read) > forget {
 		return false
 	}
 	f.stat, f.data = e.stat, e.data
@@ -51,7 +53,7 @@ func (k *kept) see(f *file, name string, now time.Time) {
 		return
 	}
 	if k.note(f, name, now) {
-		k.fill(f, name)
+		k.fill(f, name, now)
 	}
 }
 
@@ -66,6 +68,10 @@ func (k *kept) note(f *file, name string, now time.Time) (wanted bool) {
 	defer k.mu.Unlock()
 	e := k.files[name]
 	if e != nil && alike(&e.stat, &f.stat) {
+		if now.Sub(e.read) > forget {
+			keptBytes.Add(-int64(len(e.data)))
+			e.data = nil
+		}
 		wanted = e.data == nil && isFresh(e.seen, now)
 		e.seen = now
 		return wanted
@@ -87,7 +93,7 @@ func alike(a, b *unix.Stat_t) bool {
 }
 
 // fill reads an open file for whoever asks next. One that changes meanwhile is not kept.
-func (k *kept) fill(f *file, name string) {
+func (k *kept) fill(f *file, name string, now time.Time) {
 	size := f.stat.Size
 	if keptBytes.Add(size) > mostKeptBytes {
 		keptBytes.Add(-size)
@@ -95,20 +101,20 @@ func (k *kept) fill(f *file, name string) {
 	}
 	data := make([]byte, size)
 	var after unix.Stat_t
-	if f.readAt(data, 0) != nil || unix.Fstat(f.fd, &after) != nil || !alike(&f.stat, &after) || !k.put(name, &after, data) {
+	if f.readAt(data, 0) != nil || unix.Fstat(f.fd, &after) != nil || !alike(&f.stat, &after) || !k.put(name, &after, data, now) {
 		keptBytes.Add(-size)
 	}
 }
 
 // put keeps what a file holds, if it is still wanted.
-func (k *kept) put(name string, stat *unix.Stat_t, data []byte) bool {
+func (k *kept) put(name string, stat *unix.Stat_t, data []byte, now time.Time) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e := k.files[name]
 	if e == nil || e.data != nil || !alike(&e.stat, stat) {
 		return false
 	}
-	e.data = data
+	e.data, e.read = data, now
 	return true
 }
 

@@ -101,6 +101,41 @@ func TestKeptIsLookedAtAgain(t *testing.T) {
 	}
 }
 
+// Who writes through a mapping dates the file only when the kernel writes it back: it is read again each second, however often it is asked for.
+func TestKeptIsReadAgain(t *testing.T) {
+	d, path := someFolder(t)
+	name := filepath.Join(path, "a.txt")
+	put(t, name, []byte("old"), time.Now())
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m, err := unix.Mmap(int(f.Fd()), 0, 3, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(m)
+	copy(m, "one")
+	at := later()
+	for range 3 {
+		opened(t, d, "a.txt", at)
+	}
+	copy(m, "two")
+	if text, _, _ := opened(t, d, "a.txt", at); text != "one" {
+		t.Fatalf("%q: the file was dated, so this test shows nothing", text)
+	}
+	for end := at.Add(forget + fresh); at.Before(end); at = at.Add(fresh / 2) {
+		opened(t, d, "a.txt", at)
+	}
+	if text, _, err := opened(t, d, "a.txt", at); text != "two" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	if text, asked, _ := opened(t, d, "a.txt", at); text != "two" || asked {
+		t.Errorf("%q, asked %v: it is kept no more", text, asked)
+	}
+}
+
 // Of a file that was written just now nobody knows whether it will be written again without another date.
 func TestYoungFilesAreNotKept(t *testing.T) {
 	d, path := someFolder(t)
