@@ -43,17 +43,25 @@ func cutFrames(b []byte, f func(kind, flags byte, stream uint32, payload []byte)
 	return b
 }
 
-// eachFrame reads frames, into buf if there is one, until over says so after one of its reads.
-func eachFrame(r io.Reader, buf []byte, f func(kind, flags byte, stream uint32, payload []byte), over func() bool) error {
-	if buf == nil {
-		buf = make([]byte, 128<<10)
-	}
-	for have := 0; ; {
-		n, err := r.Read(buf[have:])
+// frameReader has what has come of a frame that is not here in full.
+type frameReader struct {
+	io.Reader
+	buf  []byte
+	have int
+}
+
+func newFrameReader(r io.Reader) *frameReader {
+	return &frameReader{Reader: r, buf: make([]byte, 128<<10)}
+}
+
+// each reads frames until over says so after one of its reads.
+func (r *frameReader) each(f func(kind, flags byte, stream uint32, payload []byte), over func() bool) error {
+	for {
+		n, err := r.Read(r.buf[r.have:])
 		if err != nil {
 			return err
 		}
-		have = copy(buf, cutFrames(buf[:have+n], f))
+		r.have = copy(r.buf, cutFrames(r.buf[:r.have+n], f))
 		if over() {
 			return nil
 		}
@@ -73,7 +81,7 @@ func streamsAsker(t testing.TB, c net.Conn) func() {
 		t.Fatal(err)
 	}
 	next, used := uint32(1), 0
-	in, out := make([]byte, 128<<10), []byte(nil)
+	in, out := newFrameReader(c), []byte(nil)
 	return func() {
 		out = out[:0]
 		if used > 1<<30 {
@@ -87,7 +95,7 @@ func streamsAsker(t testing.TB, c net.Conn) func() {
 			t.Fatal(err)
 		}
 		ended := 0
-		err := eachFrame(c, in, func(kind, flags byte, _ uint32, payload []byte) {
+		err := in.each(func(kind, flags byte, _ uint32, payload []byte) {
 			if kind == frameData {
 				used += len(payload)
 			}
@@ -127,7 +135,7 @@ func streamsAnswerer(t testing.TB) (addr string) {
 					return
 				}
 				out, head := appendFrame(nil, frameSettings, 0, 0, ""), head
-				eachFrame(c, nil, func(kind, flags byte, stream uint32, _ []byte) {
+				newFrameReader(c).each(func(kind, flags byte, stream uint32, _ []byte) {
 					switch {
 					case kind == frameSettings && flags == 0:
 						out = appendFrame(out, frameSettings, 1, 0, "")
