@@ -16,7 +16,9 @@ const (
 	framePayload   = 9 // where it begins
 	frameData      = 0
 	frameHeaders   = 1
+	frameReset     = 3
 	frameSettings  = 4
+	frameGoAway    = 7
 	frameWindow    = 8
 	flagEndStream  = 1
 	flagEndHeaders = 4
@@ -95,9 +97,12 @@ func streamsAsker(t testing.TB, c net.Conn) func() {
 			t.Fatal(err)
 		}
 		ended := 0
-		err := in.each(func(kind, flags byte, _ uint32, payload []byte) {
-			if kind == frameData {
+		err := in.each(func(kind, flags byte, stream uint32, payload []byte) {
+			switch kind {
+			case frameData:
 				used += len(payload)
+			case frameReset, frameGoAway:
+				t.Fatalf("a frame of kind %d on stream %d of %d: %x", kind, stream, next, payload)
 			}
 			if kind <= frameHeaders && flags&flagEndStream != 0 {
 				ended++

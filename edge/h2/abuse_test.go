@@ -493,3 +493,23 @@ func (c *raw) wants(kind http2.FrameType) http2.Frame {
 	}
 	return f
 }
+
+// A client that reads little at a time, and says so each time, is none that attacks.
+func TestSmallReads(t *testing.T) {
+	const size = 30 << 20
+	f := newFront(t, false, func(x *wire.Exchange) {
+		if x.Head(200, nil, size) == nil {
+			io.Copy(struct{ io.Writer }{x}, io.LimitReader(zero{}, size))
+		}
+		x.Finish(nil)
+	}, nil)
+	resp, err := f.client().Get(f.url("/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{resp.Body}, make([]byte, 4<<10))
+	if n != size || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}

@@ -81,7 +81,9 @@ type ClientConn struct {
 	lowered bool
 	room    int // bytes of bodies that the server may still send
 	credit  int // frames that ask for nothing are paid from it
+	dead    int // bytes of bodies that may still be on their way on streams that we have reset
 	idleAt  int64
+	wrote   int64 // the tick at which something was written last
 	pinged  int64 // the tick of a PING that nothing has followed; 0: none
 	mayPing int64 // before this tick there is no other one
 }
@@ -91,6 +93,7 @@ const (
 	mostStreams  = 250     // on one connection, whatever the server would take
 	resetCredit  = 32      // for frames that are on their way on a stream that we reset
 	mostCredit   = 4 * fullCredit
+	mostDead     = mostStreams * bodyWindow
 	lastStreamID = 1 << 30 // then it is time for another connection
 	pingAfter    = 15      // seconds of silence while an answer is waited for
 	pingWithin   = 10      // seconds
@@ -415,7 +418,7 @@ func (c *ClientConn) lookAlive(now int64) {
 	switch {
 	case c.pinged != 0 && heard >= c.pinged:
 		c.pinged = 0
-	case c.pinged != 0 && now > c.pinged+pingWithin:
+	case c.pinged != 0 && now > max(c.pinged, c.wrote)+pingWithin: // it stands behind all that is written
 		c.endBy(errSilent)
 	case c.pinged == 0 && c.open > 0 && now > heard+pingAfter && now >= c.mayPing && c.settled:
 		c.pinged, c.mayPing = now, now+pingAgain

@@ -52,6 +52,7 @@ type Call struct {
 	window   int64
 	left     int // what the server may still send
 	used     int // what was used of it, and the server was not told
+	lent     int // what Next gave, and may still be at use
 	batch    uint64
 }
 
@@ -110,6 +111,9 @@ func (s *Call) free() {
 	if cap(s.frames) > maxFrame {
 		s.frames = nil
 	}
+	if cap(s.held) > 4*maxFrame || cap(s.taken) > 4*maxFrame {
+		s.held, s.taken = nil, nil
+	}
 	calls.Put(s)
 }
 
@@ -146,6 +150,7 @@ func (s *Call) reset(why code) {
 		c.out = appendReset(c.out, s.id, why)
 	}
 	c.credit = min(c.credit+resetCredit, mostCredit) // else nobody but us would pay for what is on its way
+	c.dead = min(c.dead+s.left, mostDead)
 }
 
 // end makes everybody who waits for the exchange fail. c.mu is held.
@@ -394,13 +399,15 @@ func (s *Call) Next() ([]byte, error) {
 	c := s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	s.used, s.lent = s.used+s.lent, 0
+	if s.giveBack() {
+		c.flush()
+	}
 	for {
 		switch {
 		case len(s.held) > 0:
 			s.taken, s.held = s.held, s.taken[:0]
-			if s.used += len(s.taken); s.giveBack() {
-				c.flush()
-			}
+			s.lent = len(s.taken)
 			return s.taken, nil
 		case s.closed:
 			return nil, io.EOF

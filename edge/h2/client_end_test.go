@@ -442,7 +442,8 @@ func TestUnsent(t *testing.T) {
 	c.nothingLeft(t)
 }
 
-// The window of the connection is given back when half of it is used, whether anybody reads or not; that of a stream only as far as it is read.
+// The window of the connection is given back when half of it is used, whether anybody reads or not; that of a stream only as far as it is used,
+// which what was read is when more is wanted.
 func TestWindowsGivenBack(t *testing.T) {
 	grows := make(chan [2]uint32, 10)
 	up := played(t, func(nc net.Conn, fr *http2.Framer) {
@@ -483,6 +484,16 @@ func TestWindowsGivenBack(t *testing.T) {
 	if b, err := s.Next(); len(b) != bodyWindow || err != nil {
 		t.Errorf("read %d bytes, %v", len(b), err)
 	}
+	if len(grows) > 0 {
+		t.Errorf("before what was read is used %d grows", <-grows)
+	}
+	read := make(chan error, 1)
+	go func() {
+		_, err := s.Next()
+		read <- err
+	}()
+	defer wait(t, "the end of a read", read)
+	defer s.Abort()
 	if got := wait(t, "the stream's window", grows); got != [2]uint32{1, bodyWindow} {
 		t.Errorf("it grows by %d", got)
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"runtime"
 	"strings"
@@ -371,3 +372,81 @@ func TestBombs(t *testing.T) {
 		t.Errorf("the next one gets %s, %v", a, err)
 	}
 }
+
+// beside has an exchange stay open over the connection of others, and says what ends it.
+func beside(t *testing.T, answer http.HandlerFunc) (c *ClientConn, ended <-chan error) {
+	t.Helper()
+	begun, other := make(chan struct{}), make(chan error, 1)
+	up := standard(t, false, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/events" {
+			answer(w, r)
+			return
+		}
+		w.WriteHeader(200)
+		w.(http.Flusher).Flush()
+		close(begun)
+		<-r.Context().Done()
+	}, 0)
+	c = up.connect()
+	go func() {
+		_, err := c.ask(requestBy("GET", "/events"), nil)
+		other <- err
+	}()
+	wait(t, "the other exchange", begun)
+	return c, other
+}
+
+// What an ordinary server does, if often, costs the exchanges beside it nothing: it resets what it cannot answer, has small messages on their way
+// when an exchange is given up, and tells of each 4 KiB that it has read.
+func TestOrdinaryServers(t *testing.T) {
+	t.Run("resets", func(t *testing.T) {
+		c, ended := beside(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+		for range 5 * mostCredit {
+			c.ask(requestBy("GET", "/"), nil)
+		}
+		if c.Err() != nil || len(ended) > 0 {
+			t.Error(c.Err())
+		}
+	})
+	t.Run("small messages", func(t *testing.T) {
+		c, ended := beside(t, func(w http.ResponseWriter, r *http.Request) {
+			for b := make([]byte, 20); ; {
+				if _, err := w.Write(b); err != nil {
+					return
+				}
+				w.(http.Flusher).Flush()
+			}
+		})
+		for range 200 {
+			s := c.Begin()
+			s.Send(requestBy("GET", "/"))
+			s.ReadHead(new(told))
+			for n := 0; n < 10_000; {
+				b, err := s.Next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				n += len(b)
+			}
+			s.Done()
+		}
+		if c.Err() != nil || len(ended) > 0 {
+			t.Error(c.Err())
+		}
+	})
+	t.Run("small reads", func(t *testing.T) {
+		c, ended := beside(t, func(w http.ResponseWriter, r *http.Request) {
+			n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{r.Body}, make([]byte, 4<<10))
+			fmt.Fprint(w, n, err)
+		})
+		const size = 30 << 20
+		a, err := c.ask(requestBy("POST", "/"), io.LimitReader(zero{}, size))
+		if want := fmt.Sprint(size, " <nil>"); err != nil || string(a.body) != want || len(ended) > 0 {
+			t.Errorf("%q, %v; want %q", a.body, err, want)
+		}
+	})
+}
+
+type zero struct{}
+
+func (zero) Read(p []byte) (int, error) { return len(p), nil }

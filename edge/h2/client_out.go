@@ -65,6 +65,9 @@ func (c *ClientConn) writeOnce() bool {
 	c.mu.Unlock()
 	n, err := c.write(b)
 	c.mu.Lock()
+	if n > 0 {
+		c.wrote = sweep.now()
+	}
 	if cap(b) <= keptOut {
 		c.spare = b[:0]
 	}

@@ -36,7 +36,7 @@ func (c *ClientConn) frame(h head, p []byte) error {
 	case c.blockID != 0 && (h.kind != frameContinuation || h.stream != c.blockID):
 		return broken("a header block that is not continued")
 	}
-	if h.kind != framePing {
+	if h.kind == frameData || h.kind == frameHeaders { // gRPC's servers forgive PINGs as they send these, and nothing else
 		c.mayPing = 0
 	}
 	switch h.kind {
@@ -171,10 +171,12 @@ func (c *ClientConn) windowUpdate(h head, p []byte) error {
 	if len(p) != 4 {
 		return errFrameSize
 	}
-	if err := c.pay(1); err != nil {
-		return err
-	}
 	n := int64(binary.BigEndian.Uint32(p) & lastStream)
+	if n < smallData || h.stream != 0 && c.calls[h.stream] == nil { // of others there can be so many as a window has room for
+		if err := c.pay(1); err != nil {
+			return err
+		}
+	}
 	if h.stream == 0 {
 		if n == 0 {
 			return broken("a window that grows by nothing")
@@ -229,12 +231,9 @@ func (c *ClientConn) resetFrame(h head, p []byte) error {
 	case len(p) != 4:
 		return errFrameSize
 	}
-	if err := c.pay(1); err != nil {
-		return err
-	}
 	s := c.calls[h.stream]
 	if s == nil {
-		return nil
+		return c.pay(1)
 	}
 	why := code(binary.BigEndian.Uint32(p))
 	s.over = true
@@ -406,8 +405,11 @@ func (c *ClientConn) data(h head, p []byte) error {
 	switch {
 	case h.stream == 0 || c.unopened(h.stream):
 		return broken("DATA of a stream that is not open")
-	case s == nil:
-		if size < smallData { // some is on its way when a stream is reset; not for ever
+	case s == nil: // some is on its way when a stream is reset: what the window of that had left
+		if c.dead -= size; c.dead < 0 {
+			return errCalm
+		}
+		if len(p) == 0 {
 			return c.pay(1)
 		}
 		return nil

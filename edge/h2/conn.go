@@ -70,36 +70,37 @@ type Conn struct {
 	rests   atomic.Int64 // since which tick nothing has come, or awake
 	lean    atomic.Bool  // nothing has come since slim
 
-	mu      sync.Mutex
-	streams map[uint32]*stream
-	working int // handlers; some of streams that are gone
-	idle    []*worker
-	heads   int // bytes of their requests' heads
-	none    chan struct{}
-	idleAt  int64 // the sweeper's tick since which there has been no stream
-	err     error // the end: nothing is read or written any more
-	out     []byte
-	spare   []byte
-	control int           // bytes of out that answer the client's control frames
-	busy    bool          // somebody writes
-	quiet   chan struct{} // gets something when nobody does any more
-	window  int64
-	initial int64               // of the client's streams
-	queue   []*stream           // wait to send of their bodies; next says whose turn it is
-	early   map[uint32]priority // of streams that are not open yet
-	awake   []*stream           // send of their bodies, and do not wait
-	full    []*stream           // wait for room in out only
-	lowered bool                // the client has made its table smaller, and no header block has said yet that ours is none
-	room    int                 // bytes of bodies that the client may still send
-	taken   int                 // what handlers have used of them, and the client was not told of
-	resets  []uint32            // the last streams that we reset before the client's end: what is on its way of them is no mistake
-	reset1  int                 // which of them is the oldest, when there are mostResets
-	credit  int                 // frames that ask for nothing are paid from it
-	nudged  bool                // the sweeper has ended a rest, because it is a long one
-	ending  int                 // notEnding ...
-	endAt   int64               // tick at which the last GOAWAY is due
-	heard   uint32              // the highest stream whose head was here in full
-	last    uint32              // as the last GOAWAY said
+	mu        sync.Mutex
+	streams   map[uint32]*stream
+	working   int // handlers; some of streams that are gone
+	finishing int // of them: their answers have been sent in full
+	idle      []*worker
+	heads     int           // bytes of their requests' heads
+	left      chan struct{} // gets something when a handler has returned: for who reads
+	idleAt    int64         // the sweeper's tick since which there has been no stream
+	err       error         // the end: nothing is read or written any more
+	out       []byte
+	spare     []byte
+	control   int           // bytes of out that answer the client's control frames
+	busy      bool          // somebody writes
+	quiet     chan struct{} // gets something when nobody does any more
+	window    int64
+	initial   int64               // of the client's streams
+	queue     []*stream           // wait to send of their bodies; next says whose turn it is
+	early     map[uint32]priority // of streams that are not open yet
+	awake     []*stream           // send of their bodies, and do not wait
+	full      []*stream           // wait for room in out only
+	lowered   bool                // the client has made its table smaller, and no header block has said yet that ours is none
+	room      int                 // bytes of bodies that the client may still send
+	taken     int                 // what handlers have used of them, and the client was not told of
+	resets    []uint32            // the last streams that we reset before the client's end: what is on its way of them is no mistake
+	reset1    int                 // which of them is the oldest, when there are mostResets
+	credit    int                 // frames that ask for nothing are paid from it
+	nudged    bool                // the sweeper has ended a rest, because it is a long one
+	ending    int                 // notEnding ...
+	endAt     int64               // tick at which the last GOAWAY is due
+	heard     uint32              // the highest stream whose head was here in full
+	last      uint32              // as the last GOAWAY said
 }
 
 // The stages of an end without loss, RFC 9113 section 6.8.
@@ -130,7 +131,7 @@ const (
 // New makes a connection of nc. Serve serves it.
 func New(nc Stream, o Options) *Conn {
 	c := &Conn{
-		nc: nc, o: o, none: make(chan struct{}, 1),
+		nc: nc, o: o, left: make(chan struct{}, 1),
 		quiet:  make(chan struct{}, 1),
 		window: firstWindow, initial: firstWindow, credit: fullCredit, room: recvWindow,
 	}
@@ -504,11 +505,13 @@ func (c *Conn) windowUpdate(h head, p []byte) error {
 		return errFrameSize
 	}
 	n := int64(binary.BigEndian.Uint32(p) & lastStream)
-	if err := c.pay(1); err != nil {
-		return err
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if n < smallData || h.stream != 0 && c.streams[h.stream] == nil { // of others there can be so many as a window has room for
+		if c.credit--; c.credit < 0 {
+			return errCalm
+		}
+	}
 	if h.stream == 0 {
 		if n == 0 {
 			return broken("a window that grows by nothing")
@@ -715,6 +718,7 @@ func (c *Conn) request(s *stream) error {
 		return nil
 	}
 	c.heard = s.id
+	c.letFinish()
 	switch {
 	case c.busyEnough(s):
 		return c.decline(s, codeRefused, 1)
@@ -736,9 +740,26 @@ func (c *Conn) request(s *stream) error {
 	return nil
 }
 
+// letFinish waits where handlers whose answers the client has in full are many: it may be quicker than what they do afterwards, as to write the
+// log. They wait for nothing that is still to be read. c.mu is held, but not while it waits.
+func (c *Conn) letFinish() {
+	for c.finishing >= c.o.Streams {
+		c.mu.Unlock()
+		<-c.left
+		c.mu.Lock()
+	}
+}
+
+// complete is a stream of which both sides have said all. Its handler has yet to return. c.mu is held.
+func (c *Conn) complete(s *stream) {
+	s.complete = true
+	c.finishing++
+	c.forget(s)
+}
+
 // busyEnough says whether one request more is too much. The handlers of streams that were reset count as well. c.mu is held.
 func (c *Conn) busyEnough(s *stream) bool {
-	return len(c.streams) >= c.o.Streams || c.working >= 2*c.o.Streams || c.working > 0 && c.heads+s.req.cost() > mostHeads
+	return len(c.streams) >= c.o.Streams || c.working-c.finishing >= 2*c.o.Streams || c.working > 0 && c.heads+s.req.cost() > mostHeads
 }
 
 // decline resets a stream that no handler gets. c.mu is held.
@@ -794,10 +815,12 @@ func (c *Conn) leave(s *stream) {
 	s.body.r = len(s.body.held)
 	c.heads -= s.req.cost()
 	c.wakeNext()
-	s.free()
-	if c.working--; c.working == 0 {
-		signal(c.none)
+	if s.complete {
+		c.finishing--
 	}
+	s.free()
+	c.working--
+	signal(c.left)
 }
 
 // data takes of a request's body.
@@ -875,8 +898,8 @@ func (c *Conn) endBody(s *stream) {
 	}
 	s.closed = true
 	s.body.finish(io.EOF)
-	if s.sent { // both sides have ended
-		c.forget(s)
+	if s.sent {
+		c.complete(s)
 	}
 }
 
@@ -986,7 +1009,7 @@ func (c *Conn) join() {
 		if n == 0 {
 			return
 		}
-		<-c.none
+		<-c.left
 	}
 }
 

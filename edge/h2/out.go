@@ -130,7 +130,7 @@ func (s *stream) send(p []byte, ends bool, trailers []byte) error {
 		s.sendData(nil, true)
 	}
 	if s.sent && s.closed && c.streams[s.id] == s {
-		c.forget(s)
+		c.complete(s)
 	}
 	c.flush()
 	return c.err

@@ -46,12 +46,13 @@ type stream struct {
 	late      bool  // the client takes nothing
 	cancelled bool  // by whom a proxy has asked
 	priority
-	awake   bool          // it is among the connection's awake
-	queued  bool          // it stands in the connection's queue, or waits for room
-	begun   int           // bytes of the body that have been put in line, as far as they count for nothing but who goes first
-	wake    chan struct{} // gets something when more may be sent
-	worker  *worker       // serves it
-	sending limit
+	awake    bool          // it is among the connection's awake
+	queued   bool          // it stands in the connection's queue, or waits for room
+	begun    int           // bytes of the body that have been put in line, as far as they count for nothing but who goes first
+	wake     chan struct{} // gets something when more may be sent
+	complete bool          // both sides have said all
+	worker   *worker       // serves it
+	sending  limit
 }
 
 var streams = sync.Pool{New: func() any {

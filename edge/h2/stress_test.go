@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -425,5 +426,39 @@ func TestHiddenEnd(t *testing.T) {
 	c.nc.(*net.TCPConn).CloseWrite()
 	if <-told == nil {
 		t.Error("nobody is told")
+	}
+}
+
+// A client that has its answers in full is not refused another because their handlers have more to do, one after the other, as to write a log: who
+// reads waits for them.
+func TestHandlersThatFinishLate(t *testing.T) {
+	var line sync.Mutex
+	const atOnce = 8
+	f := newFront(t, false, func(x *wire.Exchange) {
+		wire.ReplyText(x, 200, "ok")
+		line.Lock()
+		defer line.Unlock()
+		for range 100 {
+			runtime.Gosched()
+		}
+	}, func(f *front) { f.o.Streams = atOnce })
+	c := f.raw()
+	for id := uint32(1); id < 2000; {
+		for range atOnce {
+			c.get(id)
+			id += 2
+		}
+		for ended := 0; ended < atOnce; {
+			switch got, err := c.next(); got := got.(type) {
+			case *http2.DataFrame:
+				if got.StreamEnded() {
+					ended++
+				}
+			case *http2.RSTStreamFrame:
+				t.Fatalf("stream %d is reset: %v", got.StreamID, got.ErrCode)
+			case nil:
+				t.Fatal(err)
+			}
+		}
 	}
 }
