@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -17,6 +19,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"edge/conf"
+	"edge/edge/h2"
 )
 
 // frameOrigin is an h2c target whose connections are served frame by frame, behind the preface and its SETTINGS.
@@ -262,6 +265,21 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// A body stays unread where the exchange that was to have it could not be sent, however often; once it was read it is not.
+func TestUnread(t *testing.T) {
+	r := &relaying{upload: sender{done: make(chan struct{}), given: make(chan *h2.Call, 1)}}
+	call := new(h2.Call)
+	r.upload.give(call)
+	for n := range 3 {
+		if !r.unread() {
+			t.Fatalf("after %d exchanges that could not be sent it is taken for read", n)
+		}
+	}
+	if r.upload.give(call); <-r.upload.given != call || r.unread() {
+		t.Error("the sender has the exchange, and nothing is taken for read")
+	}
+}
+
 // refuseLate refuses a request of which some of the body has come.
 func refuseLate(fr *framer, asked *atomic.Int32) {
 	for {
@@ -275,6 +293,76 @@ func refuseLate(fr *framer, asked *atomic.Int32) {
 		case *http2.DataFrame:
 			fr.WriteRSTStream(got.StreamID, http2.ErrCodeRefusedStream)
 		}
+	}
+}
+
+// A request whose head is larger than its target takes is the client's fault, and sets no target aside.
+func TestListSize(t *testing.T) {
+	var heads atomic.Int32
+	small := func() string {
+		return frameOrigin(t, func(fr *framer) {
+			fr.WriteSettings(http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: 2000})
+			fr.requests(nil, func(id uint32, _ string) bool { heads.Add(1); fr.answers(id); return false })
+		})
+	}
+	s := spec(small(), small())
+	s.MaxFails, s.FailTimeout = 1, time.Minute
+	log := new(bytes.Buffer)
+	p := &Proxy{Upstream: poolThatLogs(t, s, slog.New(slog.NewTextHandler(log, nil)))}
+	dial, records := engine(t, p)
+	for _, c := range []struct{ long, status int }{{1, 200}, {1, 200}, {4000, 431}, {4000, 431}, {4000, 431}, {1, 200}} {
+		resp, _ := asks(t, dial, "GET / HTTP/1.1\nHost: a\nX-Long: "+strings.Repeat("x", c.long)+"\n\n")
+		if resp.StatusCode != c.status {
+			t.Errorf("%d bytes: got %v", c.long, resp)
+		}
+		wait(t, "the record", records)
+	}
+	if heads.Load() != 3 || log.Len() > 0 {
+		t.Errorf("the targets get %d requests; the log says %s", heads.Load(), log)
+	}
+}
+
+// A request that its target has not executed, and of which nothing was read, goes to another one where this one takes no connection any more.
+func TestDrained(t *testing.T) {
+	for name, request := range map[string]string{
+		"no body":     sent("POST", ""),
+		"a body here": sent("POST", "body"), // a goroutine has the end of it
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			over := make(chan struct{})
+			go func() {
+				defer close(over)
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				io.ReadFull(c, make([]byte, len(http2.ClientPreface)))
+				fr := &framer{Framer: http2.NewFramer(c, c), c: c}
+				fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+				fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 2})
+				fr.requests(func(uint32, string) bool {
+					l.Close()
+					fr.WriteGoAway(0, http2.ErrCodeNo, nil)
+					return false
+				}, nil)
+			}()
+			var executed atomic.Int32
+			good := frameOrigin(t, func(fr *framer) {
+				fr.requests(nil, func(id uint32, _ string) bool { executed.Add(1); fr.answers(id); return false })
+			})
+			dial, records := engine(t, &Proxy{Upstream: pool(t, spec("h2c://"+l.Addr().String(), good))})
+			if resp, _ := asks(t, dial, request); resp.StatusCode != 200 || executed.Load() != 1 {
+				t.Errorf("got %v; executed %d times", resp, executed.Load())
+			}
+			wait(t, "the record", records)
+			wait(t, "its end", over)
+		})
 	}
 }
 
