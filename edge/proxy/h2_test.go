@@ -366,6 +366,74 @@ func TestDrained(t *testing.T) {
 	}
 }
 
+// A target that says GOAWAY together with its first word is dialled once more, and one that always does is not there.
+func TestGoAwayAtOnce(t *testing.T) {
+	for often, want := range map[int32]int{1: 200, 100: 502} {
+		var conns atomic.Int32
+		l := listen(t, func(c net.Conn) {
+			if conns.Add(1) <= often {
+				c.Write(frameOf(frameOf(nil, 4, 0, 0, ""), 7, 0, 0, "\x00\x00\x00\x00\x00\x00\x00\x00"))
+				io.Copy(io.Discard, c)
+				return
+			}
+			io.ReadFull(c, make([]byte, len(http2.ClientPreface)))
+			fr := &framer{Framer: http2.NewFramer(c, c), c: c}
+			fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+			fr.WriteSettings()
+			fr.requests(nil, func(id uint32, _ string) bool { fr.answers(id); return false })
+		})
+		dial, records := engine(t, &Proxy{Upstream: pool(t, spec("h2c://"+l.Addr().String()))})
+		if resp, _ := asks(t, dial, sent("POST", "")); resp.StatusCode != want {
+			t.Errorf("GOAWAY %d times: got %v, %d connections", often, resp, conns.Load())
+		}
+		wait(t, "the record", records)
+	}
+}
+
+// Nobody waits for a connection that goes on to its last answer: where its target takes no other one, another target is asked at once.
+func TestDraining(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	over, draining := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		io.ReadFull(c, make([]byte, len(http2.ClientPreface)))
+		fr := &framer{Framer: http2.NewFramer(c, c), c: c}
+		fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+		fr.WriteSettings()
+		fr.requests(nil, func(id uint32, _ string) bool {
+			l.Close()
+			fr.WriteGoAway(id, http2.ErrCodeNo, nil)
+			close(draining)
+			return false // until the proxy closes
+		})
+	}()
+	good := frameOrigin(t, func(fr *framer) {
+		fr.requests(nil, func(id uint32, _ string) bool { fr.answers(id); return false })
+	})
+	dial, records := engine(t, &Proxy{Upstream: pool(t, spec("h2c://"+l.Addr().String(), good))})
+	conn, _ := dial(sent("GET", ""))
+	wait(t, "GOAWAY", draining)
+	for range 4 {
+		begun := time.Now()
+		if resp, _ := asks(t, dial, sent("POST", "")); resp.StatusCode != 200 || time.Since(begun) > patience/2 {
+			t.Errorf("after %v: got %v", time.Since(begun), resp)
+		}
+		wait(t, "the record", records)
+	}
+	conn.Close()
+	wait(t, "the end of the target", over)
+	wait(t, "the record", records)
+}
+
 // A connection that has carried answers and ends under a request is the end of that one only where it must not be executed twice.
 func TestSharedDies(t *testing.T) {
 	for method, want := range map[string]int{"GET": 200, "POST": 502} {
