@@ -38,9 +38,9 @@ func (r *relaying) askH2(t *upstream.Target) (h1.Answer, error) {
 			return head, nil
 		}
 		switch unserved := r.unserved(err); {
-		case unserved && n == mostUnserved && !repeated && !r.upload.started():
+		case unserved && r.unread() && r.mayAgain(n):
+		case unserved && !repeated && r.upload.given == nil:
 			return h1.Answer{}, unreached{err}
-		case unserved && n < mostUnserved && r.unread():
 		case !unserved && !repeated && r.repeats && !r.answered && call.Reused() && dead(err) && r.unread():
 			repeated = true
 		default:
@@ -49,6 +49,12 @@ func (r *relaying) askH2(t *upstream.Target) (h1.Answer, error) {
 		not = call.Conn()
 		r.dropCall()
 	}
+}
+
+// mayAgain says whether a request that was not executed n times may go out once more. The first time is no matter of the budget for retries: it is that
+// of a connection that ends, as all do.
+func (r *relaying) mayAgain(n int) bool {
+	return n < mostUnserved && (n == 1 || r.proxy.Upstream.Again())
 }
 
 // unserved says whether the target has certainly not executed the request, and may execute it yet.

@@ -211,6 +211,7 @@ func TestRefused(t *testing.T) {
 		"a body that was begun": {"POST / HTTP/1.1\nHost: a\nContent-Length: 4\n\nbo", 1, true, false, 502, 1},
 		"always":                {"POST / HTTP/1.1\nHost: a\n\n", 100, false, false, 502, 5},
 		"always, and another":   {"POST / HTTP/1.1\nHost: a\n\n", 100, false, true, 200, 5},
+		"always, a body here":   {"POST / HTTP/1.1\nHost: a\nContent-Length: 4\n\nbody", 100, false, true, 200, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -231,6 +232,9 @@ func TestRefused(t *testing.T) {
 				if c.late {
 					refuseLate(fr, &asked)
 					return
+				}
+				if name == "always, a body here" { // a goroutine has the end of it
+					fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 2})
 				}
 				fr.requests(head(fr), func(id uint32, _ string) bool {
 					if asked.Load() > c.often {
@@ -262,6 +266,32 @@ func TestRefused(t *testing.T) {
 			conn.Close()
 			wait(t, "the record", records)
 		})
+	}
+}
+
+// A target that refuses all has each request twice, and more often as far as the budget for retries goes: three a second, where it has no share.
+func TestRefusedWithinBudget(t *testing.T) {
+	const often = 20
+	var asked atomic.Int32
+	s := spec(frameOrigin(t, func(fr *framer) {
+		fr.requests(func(id uint32, _ string) bool {
+			asked.Add(1)
+			fr.WriteRSTStream(id, http2.ErrCodeRefusedStream)
+			return false
+		}, nil)
+	}))
+	s.Retries = &conf.Retries{Attempts: 2, Connect: true}
+	dial, records := engine(t, &Proxy{Upstream: pool(t, s)})
+	begun := time.Now()
+	for range often {
+		if resp, _ := asks(t, dial, sent("POST", "")); resp.StatusCode != 502 {
+			t.Errorf("got %v", resp)
+		}
+		wait(t, "the record", records)
+	}
+	seconds := int32(time.Since(begun)/time.Second) + 2
+	if n := asked.Load(); n < 2*often+3 || n > 2*often+3*seconds {
+		t.Errorf("it is asked %d times in less than %d seconds", n, seconds)
 	}
 }
 
