@@ -68,6 +68,9 @@ var calls = sync.Pool{New: func() any {
 	return s
 }}
 
+// ErrListSize is a request whose head is larger than the server has said that it takes.
+var ErrListSize = errListSize
+
 var errClientAborted = errors.New("h2: the exchange was aborted")
 
 // NotSentError is a request of which the server has not got a byte.

@@ -26,7 +26,7 @@ func (r *relaying) askH2(t *upstream.Target) (h1.Answer, error) {
 	repeated := false
 	for n := 1; ; n++ {
 		call, err := t.Call(r.whom, not)
-		if err != nil && n == 1 {
+		if err != nil && !repeated && !r.upload.started() { // whatever it was sent before, it has not executed
 			return h1.Answer{}, unreached{err}
 		}
 		if err != nil {
@@ -38,9 +38,9 @@ func (r *relaying) askH2(t *upstream.Target) (h1.Answer, error) {
 			return head, nil
 		}
 		switch unserved := r.unserved(err); {
-		case unserved && n == mostUnserved && !r.upload.started():
+		case unserved && r.unread() && r.mayAgain(n):
+		case unserved && !repeated && r.upload.given == nil:
 			return h1.Answer{}, unreached{err}
-		case unserved && n < mostUnserved && r.unread():
 		case !unserved && !repeated && r.repeats && !r.answered && call.Reused() && dead(err) && r.unread():
 			repeated = true
 		default:
@@ -51,19 +51,31 @@ func (r *relaying) askH2(t *upstream.Target) (h1.Answer, error) {
 	}
 }
 
+// mayAgain says whether a request that was not executed n times may go out once more. The first time is no matter of the budget for retries: it is that
+// of a connection that ends, as all do.
+func (r *relaying) mayAgain(n int) bool {
+	return n < mostUnserved && (n == 1 || r.proxy.Upstream.Again())
+}
+
 // unserved says whether the target has certainly not executed the request, and may execute it yet.
 func (r *relaying) unserved(err error) bool {
 	var no *h2.UnservedError
-	return !r.answered && (errors.As(err, &no) || unsent(err) && !errors.Is(err, h2.ErrUnsendable) && r.x.Gone() == nil)
+	return !r.answered && (errors.As(err, &no) || unsent(err) && !unsendable(err) && r.x.Gone() == nil)
+}
+
+// unsendable says whether it is the request that cannot be sent, over whatever connection.
+func unsendable(err error) bool {
+	return errors.Is(err, h2.ErrUnsendable) || errors.Is(err, h2.ErrListSize)
 }
 
 // unread says whether the request can be sent again, none of its body having been read, or all of it being here.
 func (r *relaying) unread() bool {
-	if !r.upload.started() || r.upload.given == nil {
+	if !r.upload.started() || r.upload.given == nil || !r.upload.lent {
 		return true
 	}
 	select {
 	case <-r.upload.given:
+		r.upload.lent = false
 		return true
 	default:
 		return false
@@ -109,7 +121,7 @@ func (r *relaying) exchangeH2(t *upstream.Target) (h1.Answer, error) {
 	case len(rest) > 0:
 		r.upload.startRest(r.call.Call, rest)
 	case r.streams && r.upload.started():
-		r.upload.given <- r.call.Call
+		r.upload.give(r.call.Call)
 	case r.streams:
 		r.upload.startCall(r.call.Call, r.x, r.proxy)
 	}
@@ -149,8 +161,13 @@ func (s *sender) sendRest(call *h2.Call, rest []byte) {
 // startCall sends a body as it comes. Which exchange it goes to is decided when the first of it is here.
 func (s *sender) startCall(call *h2.Call, x *wire.Exchange, p *Proxy) {
 	s.body, s.done, s.given = x.Body, make(chan struct{}), make(chan *h2.Call, 1)
-	s.given <- call
+	s.give(call)
 	go s.sendCall(x, p)
+}
+
+func (s *sender) give(call *h2.Call) {
+	s.lent = true
+	s.given <- call
 }
 
 // firsts are for the first of a body.

@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -17,6 +19,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"edge/conf"
+	"edge/edge/h2"
 )
 
 // frameOrigin is an h2c target whose connections are served frame by frame, behind the preface and its SETTINGS.
@@ -208,6 +211,7 @@ func TestRefused(t *testing.T) {
 		"a body that was begun": {"POST / HTTP/1.1\nHost: a\nContent-Length: 4\n\nbo", 1, true, false, 502, 1},
 		"always":                {"POST / HTTP/1.1\nHost: a\n\n", 100, false, false, 502, 5},
 		"always, and another":   {"POST / HTTP/1.1\nHost: a\n\n", 100, false, true, 200, 5},
+		"always, a body here":   {"POST / HTTP/1.1\nHost: a\nContent-Length: 4\n\nbody", 100, false, true, 200, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -228,6 +232,9 @@ func TestRefused(t *testing.T) {
 				if c.late {
 					refuseLate(fr, &asked)
 					return
+				}
+				if name == "always, a body here" { // a goroutine has the end of it
+					fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 2})
 				}
 				fr.requests(head(fr), func(id uint32, _ string) bool {
 					if asked.Load() > c.often {
@@ -262,6 +269,47 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// A target that refuses all has each request twice, and more often as far as the budget for retries goes: three a second, where it has no share.
+func TestRefusedWithinBudget(t *testing.T) {
+	const often = 20
+	var asked atomic.Int32
+	s := spec(frameOrigin(t, func(fr *framer) {
+		fr.requests(func(id uint32, _ string) bool {
+			asked.Add(1)
+			fr.WriteRSTStream(id, http2.ErrCodeRefusedStream)
+			return false
+		}, nil)
+	}))
+	s.Retries = &conf.Retries{Attempts: 2, Connect: true}
+	dial, records := engine(t, &Proxy{Upstream: pool(t, s)})
+	begun := time.Now()
+	for range often {
+		if resp, _ := asks(t, dial, sent("POST", "")); resp.StatusCode != 502 {
+			t.Errorf("got %v", resp)
+		}
+		wait(t, "the record", records)
+	}
+	seconds := int32(time.Since(begun)/time.Second) + 2
+	if n := asked.Load(); n < 2*often+3 || n > 2*often+3*seconds {
+		t.Errorf("it is asked %d times in less than %d seconds", n, seconds)
+	}
+}
+
+// A body stays unread where the exchange that was to have it could not be sent, however often; once it was read it is not.
+func TestUnread(t *testing.T) {
+	r := &relaying{upload: sender{done: make(chan struct{}), given: make(chan *h2.Call, 1)}}
+	call := new(h2.Call)
+	r.upload.give(call)
+	for n := range 3 {
+		if !r.unread() {
+			t.Fatalf("after %d exchanges that could not be sent it is taken for read", n)
+		}
+	}
+	if r.upload.give(call); <-r.upload.given != call || r.unread() {
+		t.Error("the sender has the exchange, and nothing is taken for read")
+	}
+}
+
 // refuseLate refuses a request of which some of the body has come.
 func refuseLate(fr *framer, asked *atomic.Int32) {
 	for {
@@ -276,6 +324,144 @@ func refuseLate(fr *framer, asked *atomic.Int32) {
 			fr.WriteRSTStream(got.StreamID, http2.ErrCodeRefusedStream)
 		}
 	}
+}
+
+// A request whose head is larger than its target takes is the client's fault, and sets no target aside.
+func TestListSize(t *testing.T) {
+	var heads atomic.Int32
+	small := func() string {
+		return frameOrigin(t, func(fr *framer) {
+			fr.WriteSettings(http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: 2000})
+			fr.requests(nil, func(id uint32, _ string) bool { heads.Add(1); fr.answers(id); return false })
+		})
+	}
+	s := spec(small(), small())
+	s.MaxFails, s.FailTimeout = 1, time.Minute
+	log := new(bytes.Buffer)
+	p := &Proxy{Upstream: poolThatLogs(t, s, slog.New(slog.NewTextHandler(log, nil)))}
+	dial, records := engine(t, p)
+	for _, c := range []struct{ long, status int }{{1, 200}, {1, 200}, {4000, 431}, {4000, 431}, {4000, 431}, {1, 200}} {
+		resp, _ := asks(t, dial, "GET / HTTP/1.1\nHost: a\nX-Long: "+strings.Repeat("x", c.long)+"\n\n")
+		if resp.StatusCode != c.status {
+			t.Errorf("%d bytes: got %v", c.long, resp)
+		}
+		wait(t, "the record", records)
+	}
+	if heads.Load() != 3 || log.Len() > 0 {
+		t.Errorf("the targets get %d requests; the log says %s", heads.Load(), log)
+	}
+}
+
+// A request that its target has not executed, and of which nothing was read, goes to another one where this one takes no connection any more.
+func TestDrained(t *testing.T) {
+	for name, request := range map[string]string{
+		"no body":     sent("POST", ""),
+		"a body here": sent("POST", "body"), // a goroutine has the end of it
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			over := make(chan struct{})
+			go func() {
+				defer close(over)
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer c.Close()
+				io.ReadFull(c, make([]byte, len(http2.ClientPreface)))
+				fr := &framer{Framer: http2.NewFramer(c, c), c: c}
+				fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+				fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 2})
+				fr.requests(func(uint32, string) bool {
+					l.Close()
+					fr.WriteGoAway(0, http2.ErrCodeNo, nil)
+					return false
+				}, nil)
+			}()
+			var executed atomic.Int32
+			good := frameOrigin(t, func(fr *framer) {
+				fr.requests(nil, func(id uint32, _ string) bool { executed.Add(1); fr.answers(id); return false })
+			})
+			dial, records := engine(t, &Proxy{Upstream: pool(t, spec("h2c://"+l.Addr().String(), good))})
+			if resp, _ := asks(t, dial, request); resp.StatusCode != 200 || executed.Load() != 1 {
+				t.Errorf("got %v; executed %d times", resp, executed.Load())
+			}
+			wait(t, "the record", records)
+			wait(t, "its end", over)
+		})
+	}
+}
+
+// A target that says GOAWAY together with its first word is dialled once more, and one that always does is not there.
+func TestGoAwayAtOnce(t *testing.T) {
+	for often, want := range map[int32]int{1: 200, 100: 502} {
+		var conns atomic.Int32
+		l := listen(t, func(c net.Conn) {
+			if conns.Add(1) <= often {
+				c.Write(frameOf(frameOf(nil, 4, 0, 0, ""), 7, 0, 0, "\x00\x00\x00\x00\x00\x00\x00\x00"))
+				io.Copy(io.Discard, c)
+				return
+			}
+			io.ReadFull(c, make([]byte, len(http2.ClientPreface)))
+			fr := &framer{Framer: http2.NewFramer(c, c), c: c}
+			fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+			fr.WriteSettings()
+			fr.requests(nil, func(id uint32, _ string) bool { fr.answers(id); return false })
+		})
+		dial, records := engine(t, &Proxy{Upstream: pool(t, spec("h2c://"+l.Addr().String()))})
+		if resp, _ := asks(t, dial, sent("POST", "")); resp.StatusCode != want {
+			t.Errorf("GOAWAY %d times: got %v, %d connections", often, resp, conns.Load())
+		}
+		wait(t, "the record", records)
+	}
+}
+
+// Nobody waits for a connection that goes on to its last answer: where its target takes no other one, another target is asked at once.
+func TestDraining(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	over, draining := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		io.ReadFull(c, make([]byte, len(http2.ClientPreface)))
+		fr := &framer{Framer: http2.NewFramer(c, c), c: c}
+		fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+		fr.WriteSettings()
+		fr.requests(nil, func(id uint32, _ string) bool {
+			l.Close()
+			fr.WriteGoAway(id, http2.ErrCodeNo, nil)
+			close(draining)
+			return false // until the proxy closes
+		})
+	}()
+	good := frameOrigin(t, func(fr *framer) {
+		fr.requests(nil, func(id uint32, _ string) bool { fr.answers(id); return false })
+	})
+	dial, records := engine(t, &Proxy{Upstream: pool(t, spec("h2c://"+l.Addr().String(), good))})
+	conn, _ := dial(sent("GET", ""))
+	wait(t, "GOAWAY", draining)
+	for range 4 {
+		begun := time.Now()
+		if resp, _ := asks(t, dial, sent("POST", "")); resp.StatusCode != 200 || time.Since(begun) > patience/2 {
+			t.Errorf("after %v: got %v", time.Since(begun), resp)
+		}
+		wait(t, "the record", records)
+	}
+	conn.Close()
+	wait(t, "the end of the target", over)
+	wait(t, "the record", records)
 }
 
 // A connection that has carried answers and ends under a request is the end of that one only where it must not be executed twice.

@@ -155,6 +155,8 @@ func status(x *wire.Exchange, read, err error) (int, string) {
 		return http.StatusRequestEntityTooLarge, "The request's body is larger than this site takes."
 	case x.Gone() != nil:
 		return StatusClientClosed, ""
+	case errors.Is(err, h2.ErrListSize):
+		return http.StatusRequestHeaderFieldsTooLarge, "The request's header is larger than the server behind this site takes."
 	case errors.Is(err, upstream.ErrFull):
 		return http.StatusServiceUnavailable, "The servers behind this site have as much to do as they can."
 	case errors.Is(read, os.ErrDeadlineExceeded):

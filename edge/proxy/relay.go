@@ -236,6 +236,7 @@ type sender struct {
 	done  chan struct{} // nil: it was not started
 	whole atomic.Bool   // all of the body has come from the client
 	given chan *h2.Call // has the exchange over HTTP/2 that it goes to, until some of the body has been read; nil: it is not for one
+	lent  bool          // given has it, or had it, and nobody has taken it back
 }
 
 func (s *sender) started() bool { return s.done != nil }

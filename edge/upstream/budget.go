@@ -49,6 +49,13 @@ func (b *budget) spend() bool {
 	return true
 }
 
+// Again says whether a request that a target has refused, not having executed it, may go out to it once more, and counts that. Without a budget all may.
+func (u *Upstream) Again() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.budget == nil || u.budget.spend()
+}
+
 // Retry gives another target for an exchange that those of tried have got, and failed. There is none where no other one is well and has room,
 // or where the budget is spent; nobody waits for one.
 func (u *Upstream) Retry(tried []*Target) Turn {

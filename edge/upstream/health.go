@@ -28,7 +28,7 @@ func (h *health) ready() bool {
 // fail_timeout, and so does each one while it is. What a client, or its request alone, may have caused is not to be noted.
 func (t *Target) Failed(why error) {
 	u := t.upstream
-	if ours(why) {
+	if ours(why) || isNoted(why) {
 		return
 	}
 	t.counts.failures.Add(1)

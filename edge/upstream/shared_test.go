@@ -167,25 +167,16 @@ func TestSharedFails(t *testing.T) {
 	for range few {
 		waiting = append(waiting, ask(t.Context()))
 	}
-	for limit := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		target.shared.mu.Lock()
-		n := len(target.shared.waiting)
-		target.shared.mu.Unlock()
-		if n == few {
-			break
-		}
-		if time.Now().After(limit) {
-			t.Fatalf("%d wait", n)
-		}
-	}
+	until(t, "all wait", target, func(s *shared) bool { return len(s.waiting) == few })
 	goOn <- struct{}{}
 	for _, told := range waiting {
-		if err := wait(t, "the failure", told); err != why {
+		err := wait(t, "the failure", told)
+		if target.Failed(err); !errors.Is(err, why) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if len(dials) != 1 {
-		t.Errorf("%d dials", len(dials))
+	if n := target.counts.failures.Load(); len(dials) != 1 || n != 1 {
+		t.Errorf("%d dials, %d failures", len(dials), n)
 	}
 	<-dials
 	ctx, leave := context.WithCancel(t.Context())
@@ -195,15 +186,75 @@ func TestSharedFails(t *testing.T) {
 	if err := wait(t, "the end", told); err != context.Canceled {
 		t.Errorf("got %v", err)
 	}
+	until(t, "the dial ends", target, func(s *shared) bool { return s.dialing == nil })
+}
+
+// A dial that fails is one failure, however many wait for it, and the end of nobody's wait where a connection will have room: who waits has the first
+// room there is, be it of a connection that is dialled later.
+func TestSharedDialFails(t *testing.T) {
+	const full, more = 10, 5
+	up := newCrowd(t)
+	s := spec("h2c" + strings.TrimPrefix(up.URL, "http"))
+	u := draft(t, nil, s)[s]
+	target := u.Targets()[0]
+	dial, broken, goOn := target.dial, atomic.Bool{}, make(chan struct{})
+	target.dial = func(ctx context.Context) (net.Conn, error) {
+		if broken.Load() {
+			<-goOn
+			return nil, errBroken
+		}
+		return dial(ctx)
+	}
+	var all sync.WaitGroup
+	try := func() {
+		if _, err := try(u, "/"); err != nil {
+			t.Error(err)
+		}
+	}
+	for range full {
+		all.Go(try)
+	}
+	for range full {
+		wait(t, "a request", up.begun)
+	}
+	broken.Store(true)
+	for range more {
+		all.Go(try)
+	}
+	until(t, "all wait", target, func(s *shared) bool { return len(s.waiting) == more })
+	close(goOn)
+	until(t, "the dial fails", target, func(s *shared) bool { return s.dialing == nil })
+	if n := target.counts.failures.Load(); n != 1 {
+		t.Errorf("one dial that fails is %d failures", n)
+	}
+	up.release <- struct{}{}
+	wait(t, "the first of those who wait", up.begun)
+	if n := up.opened.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+	broken.Store(false)
+	for range more - 1 {
+		wait(t, "all others", up.begun)
+	}
+	if n := up.opened.Load(); n != 2 {
+		t.Errorf("%d connections in the end", n)
+	}
+	close(up.release)
+	all.Wait()
+}
+
+// until waits for something that is said of a target's connections.
+func until(t *testing.T, what string, target *Target, is func(*shared) bool) {
+	t.Helper()
 	for limit := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		target.shared.mu.Lock()
-		over := target.shared.dialing == nil
+		now := is(&target.shared)
 		target.shared.mu.Unlock()
-		if over {
-			break
+		if now {
+			return
 		}
 		if time.Now().After(limit) {
-			t.Fatal("the dial goes on")
+			t.Fatalf("not in time: %s", what)
 		}
 	}
 }
