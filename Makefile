@@ -113,7 +113,7 @@ conformance: tools conformance-tools
 pgo:
 	mkdir -p bin
 	go test -c -o bin/edge.test .
-	cd bin && ./edge.test -test.run '^$$' -test.bench Relay -test.benchtime 30s -test.cpuprofile edge.prof
+	cd bin && ./edge.test -test.run '^$$' -test.bench 'Relay$$' -test.benchtime 30s -test.cpuprofile edge.prof
 	go tool pprof -proto -hide readRecordOrCCS -output default.pgo bin/edge.test bin/edge.prof
 
 DRILL = --reloads 200 --upgrades 30 --for 90s

@@ -198,7 +198,8 @@ func TestAllocRelayStreams(t *testing.T) {
 	}
 }
 
-// These are the rest of what default.pgo is made from: HTTP/2 to both kinds of upstreams, and files.
+// These are for a look at what costs time. A profile of them beside that of BenchmarkRelay has the compiler put other functions into each other, by
+// which a request's reader escapes: see docs/ARCHITECTURE.md.
 func BenchmarkRelayStreams(b *testing.B) {
 	ask := relayStreams(b, "http://"+answerer(b, relayAnswer, func([]byte) {}))
 	for b.Loop() {
