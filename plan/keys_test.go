@@ -125,6 +125,7 @@ const (
 
 var edits = slices.Concat(topEdits, listenerEdits, certificateEdits, vhostEdits, upstreamEdits, []edit{
 	{"[login]", "host", `"login.test"`, `"enter.test"`, "login", "host", Loses, "logs in again"},
+	{"[login]", "public_port", "[login]\n", "[login]\npublic_port = 8443\n", "login", "public_port", Changes, no},
 	{"[login]", "registration", "[login]\n", "[login]\nregistration = \"open\"\n", "login", "registration", Changes, no},
 	{"[login]", "idle", "[login]\n", "[login]\nidle = \"1h\"\n", "login", "idle", Changes, "sessions that are open, too"},
 	{"[login]", "title", "[login]\n", "[login]\ntitle = \"Here\"\n", "login", "title", Changes, no},

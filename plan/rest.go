@@ -89,7 +89,11 @@ func (d *differ) login() {
 func loginFacts(l *conf.Login) []fact {
 	at := cost{words: "the browsers' cookies are the old host's: who wants to enter another vhost logs in again", loses: true}
 	all := cost{words: "holds for sessions that are open, too"}
-	return []fact{{"host", l.Host, at}, {"registration", string(l.Registration), none}, {"idle", l.Idle, all}, {"lifetime", l.Lifetime, all},
+	port := any("as browsers say")
+	if l.Port != 0 {
+		port = l.Port
+	}
+	return []fact{{"host", l.Host, at}, {"public_port", port, none}, {"registration", string(l.Registration), none}, {"idle", l.Idle, all}, {"lifetime", l.Lifetime, all},
 		{"title", l.Title, none}, {"logo", l.Logo.Path, none}, {"color", l.Color, none}, {"templates", l.Templates.Path, none},
 		{"audit", cmp.Or(l.Audit, "off"), none}, {"identity", identity(l.Identity), none},
 		{"local", !l.Elsewhere, none}}
