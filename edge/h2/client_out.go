@@ -149,18 +149,8 @@ func (s *Call) roomFor() error {
 	}
 }
 
-// appendBlock puts the frames of a header block in line. The first one after the server has made its table smaller says that we keep none:
-// RFC 7541 section 4.2. c.mu is held.
-func (c *ClientConn) appendBlock(frames []byte) {
-	if !c.lowered {
-		c.out = append(c.out, frames...)
-		return
-	}
-	c.lowered = false
-	h := parseHead(frames)
-	c.out = append(appendHead(c.out, h.length+1, h.kind, h.flags, h.stream), 0x20)
-	c.out = append(c.out, frames[headLen:]...)
-}
+// appendBlock puts the frames of a header block in line. c.mu is held.
+func (c *ClientConn) appendBlock(frames []byte) { c.out = appendBlock(c.out, frames, &c.lowered) }
 
 // sendData puts a frame in line. c.mu is held.
 func (s *Call) sendData(p []byte, ends bool) {
@@ -230,23 +220,21 @@ func (c *ClientConn) wakeNext() {
 }
 
 // wakeFull wakes those who wait for room. c.mu is held.
-func (c *ClientConn) wakeFull() {
-	for i, s := range c.full {
-		c.full[i] = nil
+func (c *ClientConn) wakeFull() { wakeLine(&c.full) }
+
+// wakeLine wakes all who stand in a line.
+func wakeLine(line *[]*Call) {
+	for _, s := range *line {
 		s.queued = false
 		signal(s.room)
 	}
-	c.full = c.full[:0]
+	clear(*line)
+	*line = (*line)[:0]
 }
 
 // wakeAll wakes everybody who waits to send. c.mu is held.
 func (c *ClientConn) wakeAll() {
-	for i, s := range c.queue {
-		c.queue[i] = nil
-		s.queued = false
-		signal(s.room)
-	}
-	c.queue = c.queue[:0]
+	wakeLine(&c.queue)
 	c.wakeFull()
 	for _, s := range c.calls {
 		signal(s.room)

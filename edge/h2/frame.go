@@ -144,3 +144,15 @@ func unpad(h head, p []byte) ([]byte, error) {
 	}
 	return p[:len(p)-pad], nil
 }
+
+// appendBlock appends the frames of a header block. The first one after the other side has made its table smaller, which lowered says, tells it that
+// we keep none: RFC 7541 section 4.2.
+func appendBlock(b, frames []byte, lowered *bool) []byte {
+	if !*lowered {
+		return append(b, frames...)
+	}
+	*lowered = false
+	h := parseHead(frames)
+	b = append(appendHead(b, h.length+1, h.kind, h.flags, h.stream), 0x20)
+	return append(b, frames[headLen:]...)
+}

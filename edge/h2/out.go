@@ -180,18 +180,8 @@ func (s *stream) roomFor() error {
 	}
 }
 
-// appendBlock puts the frames of a header block in line. The first one after the client has made its table smaller says that we keep none:
-// RFC 7541 section 4.2. c.mu is held.
-func (c *Conn) appendBlock(frames []byte) {
-	if !c.lowered {
-		c.out = append(c.out, frames...)
-		return
-	}
-	c.lowered = false
-	h := parseHead(frames)
-	c.out = append(appendHead(c.out, h.length+1, h.kind, h.flags, h.stream), 0x20)
-	c.out = append(c.out, frames[headLen:]...)
-}
+// appendBlock puts the frames of a header block in line. c.mu is held.
+func (c *Conn) appendBlock(frames []byte) { c.out = appendBlock(c.out, frames, &c.lowered) }
 
 // sendHead puts the head of the answer in line. c.mu is held.
 func (s *stream) sendHead(ends bool) {

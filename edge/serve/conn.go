@@ -312,3 +312,11 @@ func (c *Conn) abort() {
 	c.cancel()
 	c.under.Close()
 }
+
+// SetReadDeadline sets until when a Read may wait. Who has heard our FIN has a second for its own.
+func (c *Conn) SetReadDeadline(at time.Time) error {
+	if at.IsZero() && c.state.Load() == deaf {
+		at = time.Now().Add(time.Second)
+	}
+	return c.Conn.SetReadDeadline(at)
+}

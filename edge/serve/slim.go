@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"reflect"
-	"time"
 	"unsafe"
 )
 
@@ -40,12 +39,4 @@ func slimTLS(t *tls.Conn) {
 	}
 	*raw, *shake = bytes.Buffer{}, bytes.Buffer{}
 	in.Reset(nil)
-}
-
-// SetReadDeadline sets until when a Read may wait. Who has heard our FIN has a second for its own.
-func (c *Conn) SetReadDeadline(at time.Time) error {
-	if at.IsZero() && c.state.Load() == deaf {
-		at = time.Now().Add(time.Second)
-	}
-	return c.Conn.SetReadDeadline(at)
 }

@@ -117,18 +117,25 @@ func (t *Target) Conn(whom interface{ Context() context.Context }) (*Conn, error
 
 // NewConn is Conn, with a connection that was never used.
 func (t *Target) NewConn(ctx context.Context) (*Conn, error) {
-	dialled, err := t.dial(ctx)
+	nc, below, err := t.reach(ctx)
 	if err != nil {
 		return nil, err
 	}
-	below := socket.New(dialled)
-	nc := net.Conn(below)
-	if t.tls != nil {
-		if nc, err = t.handshake(ctx, below); err != nil {
-			return nil, err
-		}
-	}
 	return &Conn{ClientConn: h1.NewClientConn(nc, below, t.limits), target: t}, nil
+}
+
+// reach dials the target, and lays TLS over the socket, below, where it speaks that.
+func (t *Target) reach(ctx context.Context) (nc net.Conn, below *socket.Conn, err error) {
+	dialled, err := t.dial(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	below = socket.New(dialled)
+	if t.tls == nil {
+		return below, below, nil
+	}
+	nc, err = t.handshake(ctx, below)
+	return nc, below, err
 }
 
 // handshake lays TLS over nc, which it closes if that fails.

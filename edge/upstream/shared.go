@@ -5,13 +5,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"time"
 
 	"edge/edge/h2"
-	"edge/edge/socket"
 )
 
 // Call is an exchange with a target that speaks HTTP/2: Done is called after it.
@@ -270,20 +268,13 @@ func (t *Target) serve(m *member) {
 
 // newShared opens a connection of HTTP/2, over which the target has said that it speaks that. Its goroutine ends with it.
 func (t *Target) newShared(ctx context.Context) (*h2.ClientConn, error) {
-	dialled, err := t.dial(ctx)
+	nc, below, err := t.reach(ctx)
 	if err != nil {
 		return nil, err
 	}
-	below := socket.New(dialled)
-	nc := net.Conn(below)
-	if t.tls != nil {
-		if nc, err = t.handshake(ctx, below); err != nil {
-			return nil, err
-		}
-		if nc.(*tls.Conn).ConnectionState().NegotiatedProtocol != "h2" {
-			below.Close()
-			return nil, errNotH2
-		}
+	if over, ok := nc.(*tls.Conn); ok && over.ConnectionState().NegotiatedProtocol != "h2" {
+		below.Close()
+		return nil, errNotH2
 	}
 	c := h2.NewClientConn(nc, below, h2.ClientLimits{Response: t.limits.Response, Body: t.limits.Body, Idle: t.lasts})
 	go c.Serve()
