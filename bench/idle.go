@@ -9,7 +9,7 @@ import (
 )
 
 // settle is how long idle connections are left alone before memory is read. Nobody's collector is told to run.
-const settle = 3 * time.Second
+const settle = 4 * time.Second
 
 func (w work) perConnection(c *cell) float64 { return float64(c.grown) / kib / float64(c.requests) }
 

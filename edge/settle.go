@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	settlePeriod = time.Second
-	settleQuiet  = 2         // periods in a row, before memory is given back
-	settleNoise  = 256 << 10 // bytes that are allocated in a quiet period, at most
+	settlePeriod = time.Second / 2
+	settleQuiet  = 2         // periods in a row, before memory is given back. Connections that give up theirs, after two seconds of rest, are not quiet
+	settleNoise  = 128 << 10 // bytes that are allocated in a quiet period, at most
 	settleLeast  = 4 << 20   // is worth it, if it is a quarter of all
 	settlePause  = time.Minute
 )

@@ -5,13 +5,13 @@ import (
 	"testing"
 )
 
-// Memory is given back after a rush, when the process has been quiet for two seconds, if there is enough of it; and once a minute at most.
+// Memory is given back after a rush, when the process has been quiet for a second, if there is enough of it; and once a minute at most.
 func TestSettle(t *testing.T) {
 	const mib = 1 << 20
 	rush := footprint{allocated: 100 * mib, objects: 60 * mib, live: 10 * mib, free: 5 * mib, stacks: 10 * mib}
 	settled := footprint{allocated: 100 * mib, objects: 30 * mib, live: 30 * mib, stacks: 10 * mib}
 	for name, c := range map[string]struct {
-		seconds []footprint
+		periods []footprint
 		due     string // one letter for each of them
 	}{
 		"after a rush":      {[]footprint{rush, rush, rush}, "..x"},
@@ -21,12 +21,12 @@ func TestSettle(t *testing.T) {
 		"little of much":    {[]footprint{{free: 10 * mib, live: mib << 10, objects: mib << 10}, {free: 10 * mib, live: mib << 10, objects: mib << 10}}, ".."},
 		"still allocating":  {rising(rush, 5, mib), "....."},
 		"quiet enough":      {rising(rush, 3, 100<<10), "..x"},
-		"quiet a second":    {append(rising(rush, 2, mib), rising(rush, 2, mib)...), "...."},
-		"again in a minute": {rising(rush, 63, 1), "..x" + dots(59) + "x"},
+		"quiet a moment":    {append(rising(rush, 2, mib), rising(rush, 2, mib)...), "...."},
+		"again in a minute": {rising(rush, 123, 1), "..x" + dots(119) + "x"},
 	} {
 		var s settler
 		got := ""
-		for _, m := range c.seconds {
+		for _, m := range c.periods {
 			if s.due(m) {
 				got += "x"
 			} else {
@@ -39,9 +39,9 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// rising gives m for some seconds, with more allocated in each.
-func rising(m footprint, seconds int, by uint64) (list []footprint) {
-	for range seconds {
+// rising gives m for some periods, with more allocated in each.
+func rising(m footprint, periods int, by uint64) (list []footprint) {
+	for range periods {
 		list = append(list, m)
 		m.allocated += by
 	}
