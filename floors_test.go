@@ -29,7 +29,7 @@ var floors = map[string]int{
 
 	"edge/edge/htpasswd": 1, "edge/edge/wire": 1, "edge/listeners": 1, "edge/certs": 1, "edge/plan": 1, "edge/sessions": 1,
 
-	"edge/conf": 0, "edge/edge/ratelimit": 0, "edge/edge/record": 0, "edge/edge/socket": 0, "edge/reload": 0, "edge/reload/upgrade": 0, "edge/reload/caretaker": 0, "edge/reload/drill": 0, "edge/listeners/proxyproto": 0, "edge/certs/devcert": 0,
+	"edge/conf": 0, "edge/edge/ratelimit": 0, "edge/edge/record": 0, "edge/edge/socket": 0, "edge/edge/stack": 0, "edge/reload": 0, "edge/reload/upgrade": 0, "edge/reload/caretaker": 0, "edge/reload/drill": 0, "edge/listeners/proxyproto": 0, "edge/certs/devcert": 0,
 
 	"edge/sessions/internal/sqlitefile": 0,
 

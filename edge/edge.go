@@ -98,6 +98,7 @@ func Run(ctx context.Context, o Options) (cut int64, err error) {
 	var settling sync.WaitGroup
 	defer settling.Wait()
 	defer end()
+	keepHeadroom()
 	settling.Go(func() { settle(tasks) })
 	if o.Now == nil {
 		o.Now = time.Now

@@ -3,6 +3,8 @@ package h2
 import (
 	"sync"
 	"sync/atomic"
+
+	"edge/edge/stack"
 )
 
 // worker is a goroutine that serves streams of one connection, one after the other: its stack has grown already, and a new one's would grow anew
@@ -42,7 +44,7 @@ func (c *Conn) begin(s *stream) {
 }
 
 func (w *worker) work() {
-	grow(false)
+	stack.Grow8K(false)
 	for s := <-w.next; s != nil; s = <-w.next {
 		s.worker, w.stays = w, false
 		if s.serve(); !w.stays {
@@ -68,17 +70,3 @@ func (c *Conn) dismiss() {
 	}
 	c.idle = nil
 }
-
-// grow makes room on a stack that is new for what answering a request takes, in one step and while there is nothing to be copied: it would grow
-// three times, each time with all that stands on it.
-//
-//go:noinline
-func grow(never bool) {
-	if never {
-		var room [6 << 10]byte
-		touch(&room)
-	}
-}
-
-//go:noinline
-func touch(room *[6 << 10]byte) { room[0] = 1 }

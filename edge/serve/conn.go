@@ -16,6 +16,7 @@ import (
 
 	"edge/edge/h2"
 	"edge/edge/socket"
+	"edge/edge/stack"
 	"edge/edge/wire"
 )
 
@@ -124,6 +125,8 @@ func (c *Conn) begin() bool {
 
 // handshake puts TLS between the socket and all that follows.
 func (c *Conn) handshake() bool {
+	stack.Grow16K(false)
+
 	c.SetDeadline(time.Now().Add(c.settings.Timeouts.Header))
 	t := tls.Server(c.Conn, &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (conf *tls.Config, _ error) {
 		conf, c.info.Policy = c.settings.TLS(hello)
