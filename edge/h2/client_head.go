@@ -129,7 +129,7 @@ func (r *reply) ordinary(f hpack.HeaderField) {
 func (r *reply) keep(s string) span {
 	from := len(r.text)
 	r.text = append(r.text, s...)
-	return span{from, len(r.text), true}
+	return span{int32(from), int32(len(r.text)), true}
 }
 
 // fields gives the ordinary fields, which stand until the reply is used again.

@@ -53,11 +53,10 @@ type Conn struct {
 	dec      *hpack.Decoder
 	head     *stream // whose header block is being read; nil: none is
 	headID   uint32
-	trailing bool    // it is trailers
-	ends     bool    // nothing follows it
-	block    int     // bytes of it
-	weak     request // takes what must be decoded, and is not wanted
-	parsing  *request
+	trailing bool        // it is trailers
+	ends     bool        // nothing follows it
+	block    int         // bytes of it
+	req      request     // takes what it is decoded to
 	partial  bool        // of a frame that is no body's the beginning is here
 	fresh    []*stream   // heads are here, handlers not at work yet: a small body may come with the head
 	reads    int         // since the first of them came
@@ -135,7 +134,7 @@ func New(nc Stream, o Options) *Conn {
 		quiet:  make(chan struct{}, 1),
 		window: firstWindow, initial: firstWindow, credit: fullCredit, room: recvWindow,
 	}
-	c.dec = hpack.NewDecoder(tableSize, func(f hpack.HeaderField) { c.parsing.field(f) })
+	c.dec = hpack.NewDecoder(tableSize, func(f hpack.HeaderField) { c.req.field(f) })
 	c.dec.SetMaxStringLength(o.MaxHeader + maxFrame) // more than a whole block may be
 	c.out = c.greeting(nil)
 	c.rests.Store(awake) // what the client has said already may lie above the socket
@@ -224,7 +223,7 @@ func (c *Conn) slim() bool {
 	c.lean.Store(true)
 	c.dismiss()
 	if c.fresh = nil; c.head == nil {
-		c.weak = request{}
+		c.req = request{}
 	}
 	if len(c.streams) == 0 && c.working == 0 { // the handler of a stream that was reset may still stand in one of these
 		c.streams, c.queue, c.full = nil, nil, nil
@@ -584,7 +583,7 @@ func (c *Conn) headers(h head, p []byte) error {
 		return err
 	}
 	if self {
-		c.parsing.no(&refusal{0, "a stream that depends on itself"})
+		c.req.no(&refusal{0, "a stream that depends on itself"})
 	}
 	c.ends, c.block = h.has(flagEndStream), 0
 	return c.fragment(h, p)
@@ -594,28 +593,26 @@ func (c *Conn) headers(h head, p []byte) error {
 func (c *Conn) beginBlock(h head) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.req.reset(c.o.MaxHeader)
 	if s := c.streams[h.stream]; s != nil {
 		if s.closed {
 			return &connError{codeClosed, "HEADERS after the end of a request"}
 		}
-		c.head, c.headID, c.trailing, c.parsing = s, h.stream, true, &c.weak
-		c.weak.reset(c.o.MaxHeader)
+		c.head, c.headID, c.trailing = s, h.stream, true
 		return nil
 	}
 	if c.wasReset(h.stream) || c.dropped(h.stream) { // its trailers were on their way; they are decoded, for the table's sake
 		if c.credit--; c.credit < 0 {
 			return errCalm
 		}
-		c.head, c.headID, c.trailing, c.parsing = gone, h.stream, true, &c.weak
-		c.weak.reset(c.o.MaxHeader)
+		c.head, c.headID, c.trailing = gone, h.stream, true
 		return nil
 	}
 	if h.stream <= c.newest {
 		return &connError{codeClosed, "HEADERS of a stream that has ended"}
 	}
 	c.newest = h.stream
-	s := newStream(c, h.stream)
-	c.head, c.headID, c.trailing, c.parsing = s, h.stream, false, &s.req
+	c.head, c.headID, c.trailing = newStream(c, h.stream), h.stream, false
 	return nil
 }
 
@@ -678,7 +675,7 @@ func (c *Conn) fragment(h head, p []byte) error {
 
 // trailers end a request's body.
 func (c *Conn) trailers(s *stream) error {
-	fields, no := c.weak.trailers()
+	fields, no := c.req.trailers()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.streams[c.headID] != s {
@@ -700,7 +697,7 @@ var errTrailing = &refusal{0, "HEADERS in the middle of a body"}
 
 // request begins to serve a request whose head is complete.
 func (c *Conn) request(s *stream) error {
-	no := s.req.into(&s.x, c.ends)
+	no := s.take(&c.req, c.ends)
 	if no != nil && no.status == 0 {
 		c.tellRefused(no, s.x.Method)
 	}
@@ -735,7 +732,7 @@ func (c *Conn) request(s *stream) error {
 	}
 	c.streams[s.id] = s
 	c.working++
-	c.heads += s.req.cost()
+	c.heads += s.cost
 	c.fresh = append(c.fresh, s)
 	return nil
 }
@@ -759,7 +756,7 @@ func (c *Conn) complete(s *stream) {
 
 // busyEnough says whether one request more is too much. The handlers of streams that were reset count as well. c.mu is held.
 func (c *Conn) busyEnough(s *stream) bool {
-	return len(c.streams) >= c.o.Streams || c.working-c.finishing >= 2*c.o.Streams || c.working > 0 && c.heads+s.req.cost() > mostHeads
+	return len(c.streams) >= c.o.Streams || c.working-c.finishing >= 2*c.o.Streams || c.working > 0 && c.heads+s.cost > mostHeads
 }
 
 // decline resets a stream that no handler gets. c.mu is held.
@@ -813,7 +810,7 @@ func (c *Conn) leave(s *stream) {
 	s.ended = errEnded
 	c.used(len(s.body.held) - s.body.r)
 	s.body.r = len(s.body.held)
-	c.heads -= s.req.cost()
+	c.heads -= s.cost
 	c.wakeNext()
 	if s.complete {
 		c.finishing--

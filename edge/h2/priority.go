@@ -165,7 +165,7 @@ func (c *Conn) reprioritize(h head, p []byte) error {
 
 // prioritize gives a new stream what was said of it. c.mu is held.
 func (c *Conn) prioritize(s *stream) {
-	s.priority = s.req.priority
+	s.priority = c.req.priority
 	if len(c.early) == 0 {
 		return
 	}

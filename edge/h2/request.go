@@ -9,12 +9,12 @@ import (
 	"edge/edge/wire"
 )
 
-// request is a request's head as it is decoded. Its bytes lie in one piece that the stream keeps, so decoding allocates nothing in the steady state.
+// request is a header block of a client's as it is decoded. A connection decodes one at a time, and lends the bytes and the fields that came of it to the
+// stream, which gives back those that it had, so that decoding allocates nothing in the steady state.
 type request struct {
-	text []byte // names and values
-	refs []ref  // of ordinary fields
-	made wire.Fields
-	size int // as SETTINGS_MAX_HEADER_LIST_SIZE counts
+	lent
+	refs []ref // of ordinary fields
+	size int   // as SETTINGS_MAX_HEADER_LIST_SIZE counts
 	max  int
 
 	method, scheme, path, authority, protocol span
@@ -29,11 +29,17 @@ type request struct {
 	long bool     // it is larger than is taken
 }
 
+// lent is what a stream's Exchange stands in.
+type lent struct {
+	text []byte // names and values
+	made wire.Fields
+}
+
 // ref is a field in text; span is a piece of text that may be missing.
 type (
 	ref  struct{ name, value span }
 	span struct {
-		from, to int
+		from, to int32
 		given    bool
 	}
 )
@@ -67,7 +73,7 @@ func (r *request) reset(max int) {
 	if cap(r.text) > 16<<10 || cap(r.refs) > 256 { // of a strange head; an ordinary one follows
 		*r = request{}
 	}
-	*r = request{text: r.text[:0], refs: r.refs[:0], made: r.made[:0], max: max, length: wire.Unknown, priority: unsaid}
+	*r = request{lent: lent{r.text[:0], r.made[:0]}, refs: r.refs[:0], max: max, length: wire.Unknown, priority: unsaid}
 }
 
 // cost is what the head takes, about, until its handler has returned.
@@ -100,7 +106,7 @@ func (r *request) field(f hpack.HeaderField) {
 func (r *request) keep(s string) span {
 	from := len(r.text)
 	r.text = append(r.text, s...)
-	return span{from, len(r.text), true}
+	return span{int32(from), int32(len(r.text)), true}
 }
 
 func (r *request) pseudo(f hpack.HeaderField) {
@@ -317,7 +323,7 @@ func (r *request) joinCookies() {
 		}
 		r.text = append(r.text, r.text[at.value.from:at.value.to]...)
 	}
-	kept[first].value = span{from, len(r.text), true}
+	kept[first].value = span{int32(from), int32(len(r.text)), true}
 	r.refs = kept
 }
 

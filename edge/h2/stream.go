@@ -25,12 +25,13 @@ var (
 
 // stream is a request and the answer to it.
 type stream struct {
-	c   *Conn
-	id  uint32
-	req request
-	x   wire.Exchange
-	rec record.Record
-	no  *refusal // the request is answered with this; nil: by the handler
+	c    *Conn
+	id   uint32
+	lent lent
+	cost int // request's
+	x    wire.Exchange
+	rec  record.Record
+	no   *refusal // the request is answered with this; nil: by the handler
 
 	body   body
 	answer answer
@@ -62,8 +63,15 @@ var streams = sync.Pool{New: func() any {
 func newStream(c *Conn, id uint32) *stream {
 	s := streams.Get().(*stream)
 	s.c, s.id, s.users = c, id, 1
-	s.req.reset(c.o.MaxHeader)
 	return s
+}
+
+// take makes the stream's request of a header block, or says what is wrong with that.
+func (s *stream) take(r *request, ends bool) *refusal {
+	no := r.into(&s.x, ends)
+	s.cost, s.body.expects = r.cost(), r.expects
+	s.lent, r.lent = r.lent, s.lent
+	return no
 }
 
 // free lets the stream go. c.mu is held.
@@ -73,14 +81,14 @@ func (s *stream) free() {
 	}
 	drain(s.wake)
 	drain(s.body.wake)
-	*s = stream{
-		req: s.req, wake: s.wake, body: body{wake: s.body.wake, held: s.body.held[:0]}, answer: answer{head: s.answer.head[:0]},
+	kept, wake, bodyWake, held, head := s.lent, s.wake, s.body.wake, s.body.held, s.answer.head
+	*s = stream{} // where it lies: what stands in a literal would be put together elsewhere, and copied
+	s.lent, s.wake, s.body.wake = kept, wake, bodyWake
+	if cap(head) <= maxFrame {
+		s.answer.head = head[:0]
 	}
-	if cap(s.answer.head) > maxFrame {
-		s.answer.head = nil
-	}
-	if cap(s.body.held) > maxFrame {
-		s.body.held = nil
+	if cap(held) <= maxFrame {
+		s.body.held = held[:0]
 	}
 	streams.Put(s)
 }
@@ -109,15 +117,14 @@ func (s *stream) serve() {
 func (s *stream) fillIn() {
 	x, info := &s.x, s.c.o.Info
 	s.answer.s = s
-	s.rec = record.Record{
-		Start: time.Now(), Listener: info.Listener, Client: info.Remote, Proto: proto, Method: x.Method, Host: x.Host, Path: x.Path, Query: x.RawQuery,
-	}
+	r := &s.rec
+	r.Start, r.Listener, r.Client, r.Proto = time.Now(), info.Listener, info.Remote, proto
+	r.Method, r.Host, r.Path, r.Query = x.Method, x.Host, x.Path, x.RawQuery
 	x.Scheme = schemeHTTP
 	if info.TLS != nil {
-		x.Scheme, s.rec.TLS = schemeHTTPS, info.TLS.Version
+		x.Scheme, r.TLS = schemeHTTPS, info.TLS.Version
 	}
-	x.Major, x.Minor, x.Conn, x.Record, x.Body, x.Responder = 2, 0, info, &s.rec, &s.body, &s.answer
-	s.body.expects = s.req.expects
+	x.Major, x.Minor, x.Conn, x.Record, x.Body, x.Responder = 2, 0, info, r, &s.body, &s.answer
 }
 
 // survive ends the stream of a handler that panics, and that one only.
