@@ -59,7 +59,7 @@ func (a *answer) continues() error {
 	if a.begun || a.finished {
 		return nil
 	}
-	return a.write(continueLine) // in front of a head that waits
+	return a.write(continueLine, nil) // in front of a head that waits
 }
 
 var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")

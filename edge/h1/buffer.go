@@ -5,11 +5,11 @@ import (
 	"sync/atomic"
 )
 
-// A small buffer is for a head and a small body, or for an answer that leaves in one write; a large one for bodies, a huge one for those of
-// which much is to come: it halves the time that a megabyte takes, because who waits at either end is woken seldom.
+// A small buffer is for a head and a small body, or for an answer that leaves in one write; a large one for bodies, or a head and 64 KiB of one; a huge
+// one for those of which much is to come: it halves the time that a megabyte takes, because who waits at either end is woken seldom.
 const (
 	smallSize = 16 << 10
-	largeSize = 64 << 10
+	largeSize = 68 << 10
 	hugeSize  = 256 << 10
 )
 

@@ -44,6 +44,7 @@ type ClientConn struct {
 	limits ClientLimits
 
 	used bool // an exchange was completed: nothing may come before the next one
+	big  bool // its answer was larger than a small buffer: so may the next one be
 	in   input
 	head head
 	up   []byte // what the request asked for, of Upgrade

@@ -106,6 +106,9 @@ func (c *ClientConn) limitAnswer() {
 func (c *ClientConn) fill() error {
 	n, err := 0, c.ask.err
 	if err == nil {
+		if c.big && c.in.buf == nil {
+			c.in.buf = getLarge()
+		}
 		n, err = c.nc.Read(c.in.room())
 	}
 	c.in.w += n
@@ -158,6 +161,7 @@ func splitStatusLine(line []byte) (minor, status int, err error) {
 func (c *ClientConn) frame(a *Answer) error {
 	h, said := &c.head, c.head.chunked || c.head.length != wire.Unknown
 	b := &c.answerBody
+	c.big = h.length > smallSize
 	b.keep = !h.close && (h.minor == 1 || h.keepAlive)
 	switch {
 	case a.Status < 200:

@@ -17,50 +17,54 @@ func (a *answer) put(p []byte) error {
 		a.out = append(a.out, p...)
 		return nil
 	}
-	if free := joined - len(a.out); free > 0 && len(a.out) > 0 {
+	if free := joined - len(a.out); free > 0 && len(a.out) > 0 && a.c.o.Info.TLS == nil {
 		a.out, p = append(a.out, p[:free]...), p[free:]
 	}
-	if err := a.flush(); err != nil {
-		return err
-	}
-	return a.write(p)
+	return a.flushWith(p)
 }
 
 // flush writes what waits. a.mu is held.
-func (a *answer) flush() error {
-	if len(a.out) == 0 {
+func (a *answer) flush() error { return a.flushWith(nil) }
+
+// flushWith writes what waits, and p behind it. a.mu is held.
+func (a *answer) flushWith(p []byte) error {
+	if len(a.out) == 0 && len(p) == 0 {
 		return a.err
 	}
 	a.begun = a.headSent
-	err := a.write(a.out)
+	err := a.write(a.out, p)
 	a.out = a.out[:0]
 	return err
 }
 
-// write writes in pieces that each have their time, so that a client that is slow but reads is not cut off.
-func (a *answer) write(p []byte) error {
-	for len(p) > 0 && a.err == nil {
+// write writes what may be missing, then p, in pieces that each have their time, so that a client that is slow but reads is not cut off.
+func (a *answer) write(first, p []byte) error {
+	for len(first)+len(p) > 0 && a.err == nil {
 		n := min(len(p), hugeSize)
 		a.c.writing.set(a.c.o.Info.Write)
-		a.err = a.send(p[:n])
+		a.err = a.send(first, p[:n])
 		if !a.c.writing.clear() && a.err == nil {
 			a.err = os.ErrDeadlineExceeded
 		}
-		p = p[n:]
+		first, p = nil, p[n:]
 	}
 	return a.err
 }
 
 // send writes a piece. What takes more than one of TLS's records leaves in one system call all the same.
-func (a *answer) send(p []byte) error {
-	if len(p) <= smallSize || a.c.o.Info.TLS == nil {
-		_, err := a.c.nc.Write(p)
-		return err
+func (a *answer) send(first, p []byte) (err error) {
+	if n := len(first) + len(p); n > smallSize && a.c.o.Info.TLS != nil {
+		s := a.c.nc.Socket()
+		s.Join(n)
+		defer func() { err = cmp.Or(err, s.Flush()) }()
 	}
-	s := a.c.nc.Socket()
-	s.Join(len(p))
-	_, err := a.c.nc.Write(p)
-	return cmp.Or(err, s.Flush())
+	if len(first) > 0 {
+		_, err = a.c.nc.Write(first)
+	}
+	if err == nil && len(p) > 0 {
+		_, err = a.c.nc.Write(p)
+	}
+	return err
 }
 
 // ReadFrom sends r to its end, by sendfile or splice where nothing lies between the body and the socket and there is enough to send.
