@@ -1,6 +1,11 @@
 package claim
 
-import "testing"
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
 
 // A name that an upstream may take for one of ours is one of ours.
 func TestIs(t *testing.T) {
@@ -12,6 +17,39 @@ func TestIs(t *testing.T) {
 	} {
 		if Is([]byte(name)) != want {
 			t.Errorf("%q: %v", name, !want)
+		}
+	}
+}
+
+// Every name and every beginning is found by its first two bytes, in all its looks.
+func TestBegins(t *testing.T) {
+	all := slices.Collect(maps.Keys(names))
+	for _, p := range slices.Concat(prefixes, certPrefixes) {
+		all = append(all, p+"x")
+	}
+	for _, name := range all {
+		for _, look := range []string{name, strings.ReplaceAll(name, "-", "_"), strings.ReplaceAll(name, "-", ".") + "_"} {
+			if !Is([]byte(look)) {
+				t.Errorf("%q is none", look)
+			}
+		}
+	}
+}
+
+// browser are the names of what a browser sends.
+var browser = strings.Fields(`accept accept-encoding accept-language cache-control cookie priority referer sec-ch-ua sec-ch-ua-mobile sec-ch-ua-platform
+	sec-fetch-dest sec-fetch-mode sec-fetch-site upgrade-insecure-requests user-agent`)
+
+func BenchmarkIs(b *testing.B) {
+	var list [][]byte
+	for _, name := range browser {
+		list = append(list, []byte(name))
+	}
+	for b.Loop() {
+		for _, name := range list {
+			if Is(name) {
+				b.Fatal(string(name))
+			}
 		}
 	}
 }
