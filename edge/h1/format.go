@@ -30,14 +30,7 @@ func appendFields(b []byte, f wire.Fields) []byte {
 }
 
 // sendable keeps a handler's mistake from becoming a second response.
-func sendable(x wire.Field) bool {
-	for _, c := range x.Value {
-		if isControl(c) {
-			return false
-		}
-	}
-	return isToken(x.Name)
-}
+func sendable(x wire.Field) bool { return wire.Clean(x.Value) && isToken(x.Name) }
 
 // date is the Date line of this second.
 var date atomic.Pointer[dateLine]

@@ -125,16 +125,11 @@ func cutLine(text []byte) (line, rest []byte, err error) {
 		return nil, nil, errLine
 	}
 	line, rest = text[:i-1], text[i+1:]
-	for _, c := range line {
-		if isControl(c) {
-			return nil, nil, errLine
-		}
+	if !wire.Clean(line) {
+		return nil, nil, errLine
 	}
 	return line, rest, nil
 }
-
-// isControl says whether a byte must not stand in a line.
-func isControl(c byte) bool { return c < ' ' && c != '\t' || c == 0x7f }
 
 // splitField splits a field line, RFC 9112 section 5. The name becomes lower case where it stands.
 func splitField(line []byte) (name, value []byte, err error) {

@@ -337,7 +337,7 @@ var known = map[string]byte{
 // and none that a handler's mistake made.
 func appendFields(b []byte, f wire.Fields) []byte {
 	for _, x := range f {
-		if wire.Framing(x.Name) || !validName(x.Name) || !validText(x.Value) {
+		if wire.Framing(x.Name) || !validName(x.Name) || !wire.Clean(x.Value) {
 			continue
 		}
 		if i, ok := known[string(x.Name)]; ok {
@@ -348,16 +348,6 @@ func appendFields(b []byte, f wire.Fields) []byte {
 		b = appendValue(b, bytes.Trim(x.Value, " \t")) // RFC 9113 section 8.2.1 has no room for it
 	}
 	return b
-}
-
-// validText says whether a value can be sent: what a handler gives may have white space around it.
-func validText(v []byte) bool {
-	for _, c := range v {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
 }
 
 // appendValue appends a string, not Huffman-coded.

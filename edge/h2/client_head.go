@@ -276,7 +276,7 @@ func hasContent(method []byte) bool {
 // section 7.1.3).
 func appendAsked(b []byte, fields wire.Fields) []byte {
 	for _, f := range fields {
-		if wire.Framing(f.Name) || !validName(f.Name) || !validText(f.Value) {
+		if wire.Framing(f.Name) || !validName(f.Name) || !wire.Clean(f.Value) {
 			continue
 		}
 		first := byte(0)

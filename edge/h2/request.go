@@ -382,12 +382,7 @@ func validValue[T string | []byte](s T) bool {
 	if s[0] == ' ' || s[0] == '\t' || s[n-1] == ' ' || s[n-1] == '\t' {
 		return false
 	}
-	for i := range n {
-		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
+	return wire.Clean(s)
 }
 
 func asciiFold(s, lower string) bool {

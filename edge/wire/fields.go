@@ -114,3 +114,34 @@ func (f Fields) Clone() Fields {
 	}
 	return c
 }
+
+// Clean says whether text has no control byte but HTAB, so that it can stand in a field's value or in a line: RFC 9110 section 5.5. All text goes
+// through here several times, so it looks at eight bytes together.
+func Clean[T string | []byte](text T) bool {
+	i := 0
+	for ; i+8 <= len(text); i += 8 {
+		s := text[i : i+8]
+		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		if mayControl(w) && !cleanBytes(s) {
+			return false
+		}
+	}
+	return cleanBytes(text[i:])
+}
+
+// mayControl says whether one of eight bytes is less than a space, or DEL. A byte may be taken for one that stands above such a one, so it is never
+// wrong where it says no.
+func mayControl(w uint64) bool {
+	const each, top = 0x0101010101010101, 0x8080808080808080
+	del := w ^ each*0x7f
+	return ((w-each*' ')&^w|(del-each)&^del)&top != 0
+}
+
+func cleanBytes[T string | []byte](text T) bool {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}

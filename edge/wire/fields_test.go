@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"slices"
@@ -110,5 +111,32 @@ func TestAddTo(t *testing.T) {
 	f.AddTo(h)
 	if len(h) != 1 || !slices.Equal(h["X-A"], []string{"1", "2"}) {
 		t.Errorf("got %v", h)
+	}
+}
+
+// Clean says of each byte, at each place and beside each other one, what one look at it says.
+func TestClean(t *testing.T) {
+	for n := range 20 {
+		for at := range n {
+			for c := range 256 {
+				for _, fill := range []byte{' ', '!', '~', 0x80, 0xff, '\t'} {
+					text := bytes.Repeat([]byte{fill}, n)
+					text[at] = byte(c)
+					want := c >= ' ' && c != 0x7f || c == '\t'
+					if Clean(text) != want || Clean(string(text)) != want {
+						t.Fatalf("%q: %v", text, !want)
+					}
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkClean(b *testing.B) {
+	text := []byte("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36")
+	for b.Loop() {
+		if !Clean(text) {
+			b.Fatal()
+		}
 	}
 }
