@@ -328,12 +328,26 @@ func (c *ClientConn) fail(err error) {
 	if err == io.ErrUnexpectedEOF { // TLS without its last word
 		err = io.EOF
 	}
-	c.err = fmt.Errorf("h2: the connection to the server has ended: %w", err)
+	c.err = &EndedError{Err: err}
 	for _, s := range c.calls {
 		c.lose(s, c.err)
 	}
 	c.wakeAll()
 }
+
+// EndedError is the end of a connection. All exchanges that it was the end of get the same one.
+type EndedError struct {
+	Err  error
+	told atomic.Bool
+}
+
+func (e *EndedError) Error() string {
+	return "h2: the connection to the server has ended: " + e.Err.Error()
+}
+func (e *EndedError) Unwrap() error { return e.Err }
+
+// First says, once, that nobody has asked before: for who counts ends.
+func (e *EndedError) First() bool { return !e.told.Swap(true) }
 
 // lose ends an exchange whose connection has ended. c.mu is held.
 func (c *ClientConn) lose(s *Call, err error) {

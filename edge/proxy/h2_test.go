@@ -20,6 +20,7 @@ import (
 
 	"edge/conf"
 	"edge/edge/h2"
+	"edge/edge/upstream"
 )
 
 // frameOrigin is an h2c target whose connections are served frame by frame, behind the preface and its SETTINGS.
@@ -487,6 +488,34 @@ func TestSharedDies(t *testing.T) {
 				t.Errorf("%s: got %v", c.method, resp)
 			}
 		}
+	}
+}
+
+// The end of a connection is one failure of its target, however many exchanges it was the end of.
+func TestSharedDiesOnce(t *testing.T) {
+	const many = 20
+	target := frameOrigin(t, func(fr *framer) {
+		n := 0
+		fr.requests(nil, func(uint32, string) bool {
+			n++
+			return n == many
+		})
+	})
+	s := spec(target)
+	s.MaxFails, s.FailTimeout = 2, patience
+	up := pool(t, s)
+	dial, _ := engine(t, &Proxy{Upstream: up})
+	var all sync.WaitGroup
+	for range many {
+		all.Go(func() {
+			if resp, _ := asks(t, dial, sent("POST", "body")); resp.StatusCode != 502 {
+				t.Errorf("got %v", resp)
+			}
+		})
+	}
+	all.Wait()
+	if st := (upstream.Set{s: up}).Stats()[0]; st.Failures != 1 || st.Aside {
+		t.Errorf("%+v", st)
 	}
 }
 

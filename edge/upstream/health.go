@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"edge/edge/h2"
 )
 
 // health is what exchanges and checks have told of a target. The upstream's mu guards all but ill.
@@ -28,7 +30,7 @@ func (h *health) ready() bool {
 // fail_timeout, and so does each one while it is. What a client, or its request alone, may have caused is not to be noted.
 func (t *Target) Failed(why error) {
 	u := t.upstream
-	if ours(why) || isNoted(why) {
+	if ended, is := errors.AsType[*h2.EndedError](why); ours(why) || isNoted(why) || is && !ended.First() { // a shared connection ends once
 		return
 	}
 	t.counts.failures.Add(1)
