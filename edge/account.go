@@ -45,7 +45,7 @@ func (e *entry) refused(r *record.Record) {
 
 // account logs and counts what has come of a request.
 func account(log *accesslog.Log, r *record.Record) {
-	r.Took = time.Since(r.Start)
+	r.Took = r.Now()
 	log.Write(r)
 	if r.Counter != nil {
 		r.Counter.Count(r)

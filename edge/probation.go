@@ -20,7 +20,7 @@ type health struct {
 // note counts a request that has ended. 500 is what edge says of itself; 502, 503 and 504 tell of the servers behind it, and a 500 of theirs is no
 // mistake of ours.
 func (h *health) note(r *record.Record) {
-	if r.Status == http.StatusInternalServerError && r.Answered.IsZero() {
+	if r.Status == http.StatusInternalServerError && r.Answered == 0 {
 		h.failed.Add(1)
 	}
 }

@@ -64,11 +64,11 @@ func client(b []byte, c netip.AddrPort) []byte {
 func number(b []byte, key string, n int64) []byte { return strconv.AppendInt(append(b, key...), n, 10) }
 
 // between appends how long something took, if it came to an end.
-func between(b []byte, key string, from, to time.Time) []byte {
-	if to.IsZero() {
+func between(b []byte, key string, from, to time.Duration) []byte {
+	if to == 0 {
 		return b
 	}
-	return number(b, key, to.Sub(from).Microseconds())
+	return number(b, key, (to - from).Microseconds())
 }
 
 // text appends a member, unless it is empty.

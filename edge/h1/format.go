@@ -3,8 +3,6 @@ package h1
 import (
 	"net/http"
 	"strconv"
-	"sync/atomic"
-	"time"
 
 	"edge/edge/wire"
 )
@@ -32,22 +30,8 @@ func appendFields(b []byte, f wire.Fields) []byte {
 // sendable keeps a handler's mistake from becoming a second response.
 func sendable(x wire.Field) bool { return wire.Clean(x.Value) && isToken(x.Name) }
 
-// date is the Date line of this second.
-var date atomic.Pointer[dateLine]
-
-type dateLine struct {
-	second int64
-	line   []byte
-}
-
 func appendDate(b []byte) []byte {
-	now := time.Now()
-	d := date.Load()
-	if d == nil || d.second != now.Unix() {
-		d = &dateLine{now.Unix(), now.UTC().AppendFormat(nil, "Date: "+http.TimeFormat+"\r\n")}
-		date.Store(d)
-	}
-	return append(b, d.line...)
+	return append(append(append(b, "Date: "...), wire.Date()...), "\r\n"...)
 }
 
 // refused is the answer to what is no request: the connection's last.

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"edge/edge/wire"
 )
@@ -366,20 +365,4 @@ func appendInt(b []byte, first byte, bits uint, v int) []byte {
 	return append(b, byte(v))
 }
 
-// date is the field of this second.
-var date atomic.Pointer[dateField]
-
-type dateField struct {
-	second int64
-	field  []byte
-}
-
-func appendDate(b []byte) []byte {
-	now := time.Now()
-	d := date.Load()
-	if d == nil || d.second != now.Unix() {
-		d = &dateField{now.Unix(), appendValue([]byte{0x0f, 33 - 15}, now.UTC().AppendFormat(nil, http.TimeFormat))}
-		date.Store(d)
-	}
-	return append(b, d.field...)
-}
+func appendDate(b []byte) []byte { return appendValue(append(b, 0x0f, 33-15), wire.Date()) }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"syscall"
-	"time"
 
 	"edge/edge/h1"
 	"edge/edge/h2"
@@ -17,7 +16,7 @@ import (
 func (r *relaying) use(c *upstream.Conn) {
 	r.conn, r.up = c, c
 	if !c.Reused {
-		r.x.Record.Connected = time.Now()
+		r.x.Record.Connected = r.x.Record.Now()
 	}
 	r.x.OnGone(c.OnGone())
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"sync"
-	"time"
 
 	"edge/edge/h1"
 	"edge/edge/h2"
@@ -85,7 +84,7 @@ func (r *relaying) unread() bool {
 func (r *relaying) useCall(c upstream.Call) {
 	r.call, r.up = c, c.Call
 	if !c.Reused() {
-		r.x.Record.Connected = time.Now()
+		r.x.Record.Connected = r.x.Record.Now()
 	}
 	r.x.OnGone(c.OnGone())
 }

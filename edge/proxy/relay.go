@@ -35,7 +35,7 @@ func (p *Proxy) relay(x *wire.Exchange, t *upstream.Target, c *course) (elsewher
 		if c.afterStatus(head.Status, r.repeats) {
 			return errElsewhere
 		}
-		x.Record.Answered = time.Now()
+		x.Record.Answered = x.Record.Now()
 		err = r.answer(head)
 	case r.blames(err) && !c.late():
 		t.Failed(err)

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"time"
 
 	"edge/edge/record"
 	"edge/edge/tunnel"
@@ -29,7 +28,7 @@ func Relay(ctx context.Context, u *upstream.Upstream, tunnels *tunnel.Registry, 
 		r.Err = err
 		return
 	}
-	r.Connected = time.Now()
+	r.Connected = r.Now()
 	defer t.Done()
 	defer up.Close()
 	if r.Err = announce(up, u.ProxyProtocol, client.Info()); r.Err != nil {

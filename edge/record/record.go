@@ -36,10 +36,10 @@ type Record struct {
 	Route     string
 	User      string
 
-	Upstream  string    // the target that answered, or was asked last
-	Asked     time.Time // it was its turn
-	Connected time.Time // a new connection to it was made; zero: an old one served
-	Answered  time.Time // its answer's head was here; zero: it gave none
+	Upstream  string        // the target that answered, or was asked last
+	Asked     time.Duration // after Start: it was its turn
+	Connected time.Duration // after Start: a new connection to it was made; 0: an old one served
+	Answered  time.Duration // after Start: its answer's head was here; 0: it gave none
 
 	Status   int   // 0: no head was sent
 	BytesIn  int64 // of the body, or of a tunnel
@@ -59,5 +59,8 @@ type Counter interface {
 
 // Ask notes that it is a target's turn.
 func (r *Record) Ask(target string) {
-	r.Upstream, r.Asked, r.Connected, r.Answered = target, time.Now(), time.Time{}, time.Time{}
+	r.Upstream, r.Asked, r.Connected, r.Answered = target, r.Now(), 0, 0
 }
+
+// Now is how long it is since Start, and never 0. It costs half of a look at the clock.
+func (r *Record) Now() time.Duration { return max(1, time.Since(r.Start)) }

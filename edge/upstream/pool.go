@@ -16,9 +16,12 @@ type Conn struct {
 	*h1.ClientConn
 	Reused  bool // it has carried an exchange before, so the target may have closed it since
 	target  *Target
-	rests   time.Time // since when nobody uses it
-	expires time.Time
+	rests   time.Duration // after began: since when nobody uses it
+	expires time.Duration // after began
 }
+
+// began is from when the times of all connections count: what has passed since costs half of a look at the clock.
+var began = time.Now()
 
 const (
 	maxIdle = 1024        // connections of a target that nobody uses
@@ -75,10 +78,10 @@ func (p *idle) retire() {
 // look closes the connections whose time is over, and those that the target has closed, or sends over what nobody asked for.
 func (p *idle) look() {
 	p.mu.Lock()
-	now := time.Now()
+	now := time.Since(began)
 	kept, gone := p.conns[:0], []*Conn(nil)
 	for _, c := range p.conns {
-		if now.Before(c.expires) && (now.Sub(c.rests) < fresh || c.Quiet()) {
+		if now < c.expires && (now-c.rests < fresh || c.Quiet()) {
 			kept = append(kept, c)
 		} else {
 			gone = append(gone, c)
@@ -107,7 +110,7 @@ func (t *Target) Conn(whom interface{ Context() context.Context }) (*Conn, error
 		if c == nil {
 			return t.NewConn(whom.Context())
 		}
-		if time.Now().Before(c.expires) {
+		if time.Since(began) < c.expires {
 			c.Reused = true
 			return c, nil
 		}
@@ -160,8 +163,8 @@ func (c *Conn) Done() {
 	if seconds := c.Rest(); seconds > 0 { // the target means it: we stop a second earlier
 		lasts = min(lasts, time.Duration(seconds)*time.Second-time.Second)
 	}
-	c.rests = time.Now()
-	c.expires = c.rests.Add(lasts)
+	c.rests = time.Since(began)
+	c.expires = c.rests + lasts
 	if lasts <= 0 || !c.target.idle.put(c) {
 		c.Close()
 	}

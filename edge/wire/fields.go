@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 )
 
 // Field is one header line: Name in lower case, Value trimmed; no CR, LF or NUL in either.
@@ -113,6 +115,29 @@ func (f Fields) Clone() Fields {
 		c[i] = Field{bytes.Clone(x.Name), bytes.Clone(x.Value)}
 	}
 	return c
+}
+
+// date is the Date of this second.
+var (
+	date  atomic.Pointer[dateText]
+	began = time.Now()
+)
+
+type dateText struct {
+	until time.Duration // after began: the second is over
+	text  []byte
+}
+
+// Date is the value of the field Date, RFC 9110 section 6.6.1. It is read-only.
+func Date() []byte {
+	since := time.Since(began) // half of what a look at the time of day costs
+	d := date.Load()
+	if d == nil || since >= d.until {
+		now := time.Now()
+		d = &dateText{since + time.Second - time.Duration(now.Nanosecond()), now.UTC().AppendFormat(nil, http.TimeFormat)}
+		date.Store(d)
+	}
+	return d.text
 }
 
 // Clean says whether text has no control byte but HTAB, so that it can stand in a field's value or in a line: RFC 9110 section 5.5. All text goes

@@ -114,6 +114,21 @@ func TestAddTo(t *testing.T) {
 	}
 }
 
+// Date is never a second away from the time of day, and its seconds begin where those do.
+func TestDate(t *testing.T) {
+	for end := time.Now().Add(1200 * time.Millisecond); time.Now().Before(end); {
+		before := time.Now().Truncate(time.Second)
+		said, err := http.ParseTime(string(Date()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		const slip = 5 * time.Millisecond // between two looks at two clocks
+		if after := time.Now(); said.Before(before.Add(-slip).Truncate(time.Second)) || said.After(after.Add(slip)) {
+			t.Fatalf("%v, between %v and %v", said, before, after)
+		}
+	}
+}
+
 // Clean says of each byte, at each place and beside each other one, what one look at it says.
 func TestClean(t *testing.T) {
 	for n := range 20 {
