@@ -31,8 +31,8 @@ func afterCollection() {
 	if p := percent(v(1) + v(2) + v(3)); p != v(0) { // to set it stops everybody for a moment
 		debug.SetGCPercent(int(p))
 	}
-	type found struct{ _ *found } // dead by the next collection
-	runtime.AddCleanup(new(found), func(struct{}) { afterCollection() }, struct{}{})
+	type found struct{ _ *found }                                        // dead by the next collection
+	runtime.SetFinalizer(new(found), func(*found) { afterCollection() }) // cleanups wait for the end of the sweep, when the next one is near
 }
 
 // percent is the rule in the runtime's words, by how many bytes a collection looks at: in steps, so that it seldom changes.

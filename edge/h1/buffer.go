@@ -76,7 +76,7 @@ func (in *input) room() []byte {
 	case in.w == len(*in.buf) && in.r > 0:
 		in.r, in.w = 0, copy(*in.buf, in.unread())
 	case in.w == len(*in.buf):
-		grown := make([]byte, 2*len(*in.buf))
+		grown := make([]byte, 2*len(*in.buf)+1) // of no pool's size
 		in.w = copy(grown, *in.buf)
 		putBack(in.buf)
 		in.buf = &grown

@@ -189,6 +189,19 @@ func TestHugePieces(t *testing.T) {
 	}
 }
 
+// A buffer that grew with a head is none of a pool's, which counts its own.
+func TestGrownIsNotHuge(t *testing.T) {
+	before := hugeUsed.Load()
+	var in input
+	for in.buf == nil || len(*in.buf) < hugeSize {
+		in.w += len(in.room())
+	}
+	in.release()
+	if n := hugeUsed.Load(); n != before {
+		t.Errorf("%d huge buffers in use, and were %d", n, before)
+	}
+}
+
 // There are only so many huge buffers at a time.
 func TestMostHuge(t *testing.T) {
 	var got []*[]byte

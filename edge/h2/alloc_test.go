@@ -4,6 +4,8 @@ import (
 	"io"
 	"testing"
 
+	"golang.org/x/net/http2/hpack"
+
 	"edge/edge/wire"
 )
 
@@ -65,5 +67,33 @@ func oneRequest(b testing.TB) func() {
 		for h := next(); h.kind != frameData; h = next() {
 		}
 		id += 2
+	}
+}
+
+// What the fields of a strange head took is not kept for ordinary ones, whoever holds it by then.
+func TestStrangeHeadIsForgotten(t *testing.T) {
+	var conn request
+	ask := func(s *stream, n int) {
+		conn.reset(64 << 10)
+		for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":path", "/"}, {":authority", "a.test"}} {
+			conn.field(hpack.HeaderField{Name: f[0], Value: f[1]})
+		}
+		for range n {
+			conn.field(hpack.HeaderField{Name: "x"})
+		}
+		if no := s.take(&conn, true); no != nil {
+			t.Fatal(no)
+		}
+	}
+	var a, b stream
+	ask(&a, 1900)
+	for range 10 {
+		ask(&b, 5)
+		ask(&a, 5)
+	}
+	for name, l := range map[string]lent{"a": a.lent, "b": b.lent, "conn": conn.lent} {
+		if cap(l.made) > 512 {
+			t.Errorf("%s keeps room for %d fields", name, cap(l.made))
+		}
 	}
 }

@@ -235,7 +235,7 @@ func (s *stream) stopped() error {
 // await waits until something may have changed: in a line, or for the stream's own window alone. It says whether it is the stream's turn. c.mu is
 // held, but not while it waits.
 func (s *stream) await(line *[]*stream, inLine bool) (turn bool) {
-	c := s.c
+	c, wake := s.c, waker(&s.wake)
 	s.wane()
 	if s.queued = inLine; inLine {
 		*line = append(*line, s)
@@ -245,7 +245,7 @@ func (s *stream) await(line *[]*stream, inLine bool) (turn bool) {
 		s.sending.set(c.o.Info.Write)
 	}
 	c.mu.Unlock()
-	<-s.wake
+	<-wake
 	c.mu.Lock()
 	if !s.queued {
 		return inLine

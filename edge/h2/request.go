@@ -70,7 +70,7 @@ var (
 )
 
 func (r *request) reset(max int) {
-	if cap(r.text) > 16<<10 || cap(r.refs) > 256 { // of a strange head; an ordinary one follows
+	if cap(r.text) > 16<<10 || cap(r.refs) > 256 || cap(r.made) > 256 { // of a strange head; an ordinary one follows
 		*r = request{}
 	}
 	*r = request{lent: lent{r.text[:0], r.made[:0]}, refs: r.refs[:0], max: max, length: wire.Unknown, priority: unsaid}

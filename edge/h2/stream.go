@@ -50,15 +50,13 @@ type stream struct {
 	awake    bool          // it is among the connection's awake
 	queued   bool          // it stands in the connection's queue, or waits for room
 	begun    int           // bytes of the body that have been put in line, as far as they count for nothing but who goes first
-	wake     chan struct{} // gets something when more may be sent
+	wake     chan struct{} // gets something when more may be sent; nil: nobody has waited yet, as for most answers nobody does
 	complete bool          // both sides have said all
 	worker   *worker       // serves it
 	sending  limit
 }
 
-var streams = sync.Pool{New: func() any {
-	return &stream{wake: make(chan struct{}, 1), body: body{wake: make(chan struct{}, 1)}}
-}}
+var streams = sync.Pool{New: func() any { return new(stream) }}
 
 func newStream(c *Conn, id uint32) *stream {
 	s := streams.Get().(*stream)
@@ -93,7 +91,18 @@ func (s *stream) free() {
 	streams.Put(s)
 }
 
+// waker is c, made if there is none: who waits makes it before anybody could have word for him.
+func waker(c *chan struct{}) chan struct{} {
+	if *c == nil {
+		*c = make(chan struct{}, 1)
+	}
+	return *c
+}
+
 func drain(c chan struct{}) {
+	if c == nil {
+		return
+	}
 	select {
 	case <-c:
 	default:
@@ -216,8 +225,8 @@ type body struct {
 	room     int // what the client may still send
 	taken    int // what was used of it, and the client was not told
 	err      error
-	expects  bool // 100 Continue is to be sent before the first read
-	wake     chan struct{}
+	expects  bool          // 100 Continue is to be sent before the first read
+	wake     chan struct{} // gets something when there is news; nil: nobody has waited yet
 	reading  limit
 	until    time.Time // a tunnel's deadline
 	trailers wire.Fields
@@ -248,8 +257,8 @@ func (b *body) take(p []byte) {
 func (b *body) finish(err error) {
 	if b.err == nil {
 		b.err = err
+		signal(b.wake)
 	}
-	signal(b.wake)
 }
 
 // Read gives the next bytes.
@@ -282,7 +291,7 @@ func (b *body) Read(p []byte) (int, error) {
 
 // wait waits for more. c.mu is held, but not while it waits.
 func (b *body) wait() {
-	c := b.s.c
+	c, wake := b.s.c, waker(&b.wake)
 	if b.expects {
 		b.expects = false
 		b.s.answer.continues()
@@ -291,7 +300,7 @@ func (b *body) wait() {
 		b.reading.set(c.o.Info.Body)
 	}
 	c.mu.Unlock()
-	<-b.wake
+	<-wake
 	c.mu.Lock()
 	b.reading.clear()
 }

@@ -89,7 +89,7 @@ func (t *tunnel) SetReadDeadline(at time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if b.until = at; !at.IsZero() {
-		wake := b.wake // not b, which may be another request's by then
+		wake := waker(&b.wake) // not b, which may be another request's by then
 		t.timer = time.AfterFunc(time.Until(at), func() { signal(wake) })
 	}
 	return nil
