@@ -27,7 +27,7 @@ type usage struct {
 	memory       int64         // the server's, in bytes; pages that its processes share count once (PSS)
 }
 
-// look reads a usage. Processes that end between two looks would be missing in the second: no contestant has such.
+// look reads a usage. Processes that end between two looks are missing in the second: no contestant has such but around a reload.
 func (l *lab) look(p *process) (usage, error) {
 	u := usage{at: time.Now()}
 	pids, err := tree(p.cmd.Process.Pid)
@@ -35,13 +35,19 @@ func (l *lab) look(p *process) (usage, error) {
 		return u, err
 	}
 	for _, pid := range pids {
-		own, err := cpuTime(pid)
-		if err != nil {
-			return u, fmt.Errorf("CPU time of process %d: %w", pid, err)
-		}
 		s, err := readStat(pid)
+		if pid != p.cmd.Process.Pid && hasEnded(err) { // a worker, after a reload
+			continue
+		}
 		if err != nil {
 			return u, err
+		}
+		own, err := cpuTime(pid)
+		if pid != p.cmd.Process.Pid && hasEnded(err) {
+			continue
+		}
+		if err != nil {
+			return u, fmt.Errorf("CPU time of process %d: %w", pid, err)
 		}
 		u.own, u.user, u.system = u.own+own, u.user+s.user, u.system+s.system
 		u.memory += memory(pid)
@@ -75,6 +81,11 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(ts.Nano()), err
 }
 
+// hasEnded says whether an error is that of a process that there was a moment ago: as its files in /proc say it, or its clock.
+func hasEnded(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.EINVAL)
+}
+
 // tree gives a process and all below it.
 func tree(root int) ([]int, error) {
 	paths, err := filepath.Glob("/proc/[0-9]*")
@@ -85,8 +96,8 @@ func tree(root int) ([]int, error) {
 	for _, path := range paths {
 		pid, _ := strconv.Atoi(filepath.Base(path))
 		s, err := readStat(pid)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
-			continue // it ended just now
+		if hasEnded(err) {
+			continue
 		}
 		if err != nil {
 			return nil, err
